@@ -1,0 +1,513 @@
+//! Every `extern "C"` item and C type: what `include/untty.h` declares. Comments with three slashes are written for C
+//! programmers; they become that header.
+//!
+//! # Safety
+//! For every function here, as everywhere in C: pointers are NULL or valid, and so are strings and lists behind them;
+//! a handle is one that `untty_detach` was given. What detaching and closing descriptors ask for beyond that is said at
+//! [`Daemon::detach`] and [`close_except`](crate::close_except), and in C terms at the functions.
+
+use crate::daemon::{Daemon, Handle, Process};
+use crate::error::{Errno, Error, Step};
+use crate::fds;
+use crate::stdio::Stdio;
+use crate::sys;
+use core::ffi::{CStr, c_char, c_int};
+use core::mem::MaybeUninit;
+use core::time::Duration;
+use core::{ptr, slice};
+
+/// The caller does not exit when the daemon is ready: untty_detach returns the daemon's process id in it.
+pub const UNTTY_RETURN_IN_CALLER: u32 = 1;
+/// Leave signal dispositions, handlers and the signal mask as they are.
+pub const UNTTY_KEEP_SIGNALS: u32 = 2;
+// 4 is for UNTTY_HANDOVER.
+/// Leave the working directory as it is; the member directory is not looked at.
+pub const UNTTY_KEEP_DIRECTORY: u32 = 8;
+/// Leave the umask as it is; the member umask is not looked at.
+pub const UNTTY_KEEP_UMASK: u32 = 16;
+/// Set the umask to the member umask instead of 027.
+pub const UNTTY_SET_UMASK: u32 = 32;
+/// Close nothing above 2; the member keep is not looked at.
+pub const UNTTY_KEEP_DESCRIPTORS: u32 = 64;
+/// Fork even if the caller has more threads. The daemon must then call only async-signal-safe functions.
+pub const UNTTY_ACCEPT_THREADS: u32 = 128;
+
+const KNOWN_FLAGS: u32 = UNTTY_RETURN_IN_CALLER
+    | UNTTY_KEEP_SIGNALS
+    | UNTTY_KEEP_DIRECTORY
+    | UNTTY_KEEP_UMASK
+    | UNTTY_SET_UMASK
+    | UNTTY_KEEP_DESCRIPTORS
+    | UNTTY_ACCEPT_THREADS;
+
+/// /dev/null, checked to be the real device (ENODEV).
+pub const UNTTY_STDIO_NULL: u32 = 0;
+/// As it is in the caller.
+pub const UNTTY_STDIO_INHERIT: u32 = 1;
+/// The caller's descriptor fd.
+pub const UNTTY_STDIO_FD: u32 = 2;
+/// The file path. Standard input reads it; output and error append to it, and create it with mode 0640. It is opened
+/// before the first fork, with O_NOFOLLOW and O_NOCTTY; a FIFO that nobody reads is an error (ENXIO).
+pub const UNTTY_STDIO_FILE: u32 = 3;
+/// /dev/console, without becoming a controlling terminal.
+pub const UNTTY_STDIO_CONSOLE: u32 = 4;
+/// For standard error only: wherever standard output goes.
+pub const UNTTY_STDIO_STDOUT: u32 = 5;
+
+/// The steps of the sequence, as struct untty_error tells them. Numbers are permanent and never reused.
+#[derive(Debug)]
+#[repr(C)]
+pub enum untty_step {
+    /// Checking the options: EINVAL, EFAULT, E2BIG.
+    UNTTY_STEP_OPTIONS = 1,
+    /// Refusing more than one thread: EBUSY.
+    UNTTY_STEP_THREADS = 2,
+    /// Opening standard input, or putting it in place.
+    UNTTY_STEP_STDIN = 3,
+    /// The same for standard output.
+    UNTTY_STEP_STDOUT = 4,
+    /// The same for standard error.
+    UNTTY_STEP_STDERR = 5,
+    /// Making the report pipe.
+    UNTTY_STEP_PIPE = 6,
+    /// The first fork.
+    UNTTY_STEP_FORK = 7,
+    /// setsid.
+    UNTTY_STEP_SETSID = 8,
+    /// The second fork.
+    UNTTY_STEP_FORK_AGAIN = 9,
+    /// Blocking signals, or resetting them in the daemon.
+    UNTTY_STEP_SIGNALS = 10,
+    /// chdir.
+    UNTTY_STEP_DIRECTORY = 11,
+    /// umask.
+    UNTTY_STEP_UMASK = 12,
+    /// Closing the other descriptors.
+    UNTTY_STEP_CLOSE = 13,
+    /// Telling the caller that the daemon is ready: EPIPE when the caller is gone.
+    UNTTY_STEP_READY = 14,
+    /// Waiting for the daemon: ESRCH when it died before it was ready, ETIMEDOUT at the deadline.
+    UNTTY_STEP_WAIT = 15,
+    /// Executing a program.
+    UNTTY_STEP_EXEC = 16,
+    /// The daemon called untty_fail; errnum is the exit status.
+    UNTTY_STEP_FAIL = 17,
+}
+
+/// Why there is no daemon.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct untty_error {
+    /// The step that failed: an enum untty_step.
+    pub step: i32,
+    /// Its error number, as in errno.
+    pub errnum: i32,
+}
+
+/// Where one of the daemon's standard streams goes. All zero: /dev/null.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct untty_stdio {
+    /// One of UNTTY_STDIO_….
+    pub kind: u32,
+    /// For UNTTY_STDIO_FD.
+    pub fd: c_int,
+    /// For UNTTY_STDIO_FILE.
+    pub path: *const c_char,
+}
+
+/// How to become a daemon. Begin with UNTTY_OPTIONS_INIT and change what you need: everything zero is the safe default.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct untty_options {
+    /// sizeof(struct untty_options), so that the structure can grow: a smaller one, of an older program, is served, and
+    /// a larger one is refused (E2BIG) if it holds anything that this library does not know.
+    pub size: usize,
+    /// UNTTY_RETURN_IN_CALLER and its like, or-ed together.
+    pub flags: u32,
+    /// With UNTTY_SET_UMASK: the daemon's umask, 0 to 0777. Otherwise it is 027.
+    pub umask: u32,
+    /// The daemon's working directory; NULL: "/".
+    pub directory: *const c_char,
+    /// The daemon's standard input.
+    pub input: untty_stdio,
+    /// The daemon's standard output.
+    pub output: untty_stdio,
+    /// The daemon's standard error.
+    pub error: untty_stdio,
+    /// Descriptors that stay open, in any order; numbers that are not open do no harm.
+    pub keep: *const c_int,
+    /// How many.
+    pub keep_count: usize,
+    /// How long the caller waits for the daemon to be ready, in milliseconds; then the start is ended and fails with
+    /// ETIMEDOUT. 0: as long as the daemon lives.
+    pub deadline_ms: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What the daemon holds until it is ready. Do not look inside, do not copy it.
+#[derive(Debug)]
+#[repr(C)]
+pub struct untty_handle {
+    #[doc(hidden)]
+    pub private_members: [i32; 8],
+}
+
+/// Turns the calling process into a daemon.
+///
+/// Returns 0 in the daemon. On failure it returns -1 in the caller, which is as it was before, with *error filled, and
+/// no other process is left. On success the caller exits 0 when the daemon is ready (with _exit: no atexit handlers,
+/// nothing flushed); with UNTTY_RETURN_IN_CALLER it returns the daemon's process id (> 0) instead, as fork does.
+///
+/// With a handle, the daemon is ready when it calls untty_ready, and the caller waits for that. With NULL it is ready at
+/// once. error may be NULL.
+///
+/// The calling process must have only one thread. Descriptors above 2 that are not in options->keep are closed:
+/// whatever owns one (a FILE, a database, a socket) must not be used afterwards.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_detach(
+    options: *const untty_options,
+    handle: *mut untty_handle,
+    error: *mut untty_error,
+) -> c_int {
+    // SAFETY: our caller's promises are theirs.
+    match unsafe { detach(options, handle) } {
+        Ok(pid) => pid,
+        Err(failure) => {
+            // SAFETY: NULL or valid.
+            unsafe { store(error, failure) };
+            -1
+        }
+    }
+}
+
+/// The daemon is ready: the caller exits 0, or returns the daemon's process id.
+///
+/// Returns 0, or -1 with *error filled. EPIPE: the caller was killed while it waited, and nobody was told that the
+/// daemon runs; whether it should, is yours to decide. EALREADY: this was said before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_ready(handle: *mut untty_handle, error: *mut untty_error) -> c_int {
+    // SAFETY: NULL or valid.
+    let result = match unsafe { take_report(handle) } {
+        Ok(report) => Handle::from_descriptor(report).ready(),
+        Err(errno) => Err(Error::new(Step::Ready, errno)),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            // SAFETY: NULL or valid.
+            unsafe { store(error, failure) };
+            -1
+        }
+    }
+}
+
+/// There will be no daemon: ends this process with _exit, and the waiting caller with that exit status, 1 to 255.
+/// A status of 0 would claim success and becomes 1. Never returns.
+///
+/// With UNTTY_RETURN_IN_CALLER the caller's untty_detach fails with UNTTY_STEP_FAIL, and errnum is the status.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_fail(handle: *mut untty_handle, exit_status: c_int) -> ! {
+    // SAFETY: NULL or valid.
+    match unsafe { take_report(handle) } {
+        Ok(report) => Handle::from_descriptor(report).fail(exit_status),
+        Err(_) => sys::exit(if exit_status & 0xff == 0 { 1 } else { exit_status }),
+    }
+}
+
+/// A drop-in for daemon(3) that forks twice and tells the truth.
+///
+/// Like daemon(3) it changes the directory to "/" unless nochdir, puts standard input, output and error on /dev/null
+/// unless noclose, and leaves everything else alone: it closes nothing above 2, leaves umask, signal mask and handlers
+/// as they are, and accepts threads. Unlike it, the caller exits 0 only when all of that has been done.
+///
+/// Returns 0 in the daemon. On failure, in the caller: -1 with errno set; in a library built without libc, -errno.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_daemon(nochdir: c_int, noclose: c_int) -> c_int {
+    let mut daemon = Daemon::new().keep_umask().keep_signals().keep_descriptors().accept_threads();
+    if nochdir != 0 {
+        daemon = daemon.keep_directory();
+    }
+    if noclose != 0 {
+        daemon = daemon.stdin(Stdio::Inherit).stdout(Stdio::Inherit).stderr(Stdio::Inherit);
+    }
+    // SAFETY: our caller's promise; nothing is closed that it owns.
+    match unsafe { daemon.detach_ready() } {
+        Ok(_) => 0,
+        Err(failure) => fail_as_libc_does(failure.errno()),
+    }
+}
+
+/// Closes every descriptor from lowest up; a negative number counts as 0. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_close_from(lowest: c_int) -> c_int {
+    fds::close_except(lowest, &[], &[]);
+    0
+}
+
+/// Closes every descriptor from lowest up, except the count ones in keep: in any order, repeated, negative or not open,
+/// as they come. Needs no free descriptor, no /proc and no new kernel.
+///
+/// Returns 0. If keep is NULL and count is not 0, nothing is closed, and it returns -1 with errno EFAULT; in a library
+/// built without libc, -EFAULT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_close_except(lowest: c_int, keep: *const c_int, count: usize) -> c_int {
+    // SAFETY: NULL or valid.
+    match unsafe { list(keep, count) } {
+        Ok(keep) => {
+            fds::close_except(lowest, keep, &[]);
+            0
+        }
+        Err(errno) => fail_as_libc_does(errno),
+    }
+}
+
+/// The name of a step, such as "setsid"; "unknown" for a number that is none. Never NULL, never to be freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn untty_step_name(step: c_int) -> *const c_char {
+    Step::from_number(step).map_or("unknown\0", Step::c_name).as_ptr().cast()
+}
+
+/// Writes one line, "STEP: what: ERRNO", such as "setsid: cannot start a new session: EPERM".
+///
+/// As snprintf: at most size bytes are written, the last of them a NUL, and the whole text's length without the NUL is
+/// returned. buffer may be NULL if size is 0. A NULL error, or one that is all zero, gives "no error".
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_error_message(error: *const untty_error, buffer: *mut c_char, size: usize) -> usize {
+    // SAFETY: NULL or valid.
+    let error = unsafe { error.as_ref() }.copied().unwrap_or_default();
+    let room = if buffer.is_null() { 0 } else { size.min(isize::MAX.unsigned_abs()) };
+    let start = if room == 0 { ptr::dangling_mut() } else { buffer.cast::<MaybeUninit<c_char>>() };
+    // SAFETY: that many bytes can be written, and nobody reads them before they are.
+    let buffer = unsafe { slice::from_raw_parts_mut(start, room) };
+    let mut length = 0;
+    let mut write = |piece: &str| {
+        for byte in piece.bytes() {
+            if let Some(place) = buffer.get_mut(length) {
+                place.write(c_char::from_ne_bytes([byte]));
+            }
+            length += 1;
+        }
+    };
+    match (Step::from_number(error.step), error.step) {
+        (Some(step), _) => Error::new(step, Errno::new(error.errnum)).describe(&mut write),
+        (None, 0) => write("no error"),
+        (None, _) => {
+            write("unknown step: ");
+            Errno::new(error.errnum).describe(&mut write);
+        }
+    }
+    let last = room.saturating_sub(1).min(length);
+    if let Some(end) = buffer.get_mut(last) {
+        end.write(0);
+    }
+    length
+}
+
+/// The library's version, such as "0.1.0".
+#[unsafe(no_mangle)]
+pub extern "C" fn untty_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// # Safety
+/// As for `untty_detach`.
+unsafe fn detach(options: *const untty_options, handle: *mut untty_handle) -> Result<c_int, Error> {
+    // SAFETY: our caller's promises are theirs.
+    let options = unsafe { read_options(options) }.map_err(Error::at(Step::Options))?;
+    // SAFETY: as above.
+    let daemon = unsafe { as_daemon(&options) }.map_err(Error::at(Step::Options))?;
+    // SAFETY: NULL or valid.
+    let Some(handle) = (unsafe { handle.as_mut() }) else {
+        // SAFETY: as above.
+        return match unsafe { daemon.detach_ready() }? {
+            Process::Caller { daemon } => Ok(daemon),
+            Process::Daemon(_) => Ok(0),
+        };
+    };
+    // SAFETY: as above.
+    match unsafe { daemon.detach() }? {
+        Process::Caller { daemon } => Ok(daemon),
+        Process::Daemon(ours) => {
+            handle.private_members = [ours.descriptor(), HANDLE_IS_FILLED, 0, 0, 0, 0, 0, 0];
+            Ok(0)
+        }
+    }
+}
+
+/// Marks a handle that `untty_detach` has filled, so that a zeroed one is not taken for descriptor 0.
+const HANDLE_IS_FILLED: i32 = 0x7574_7479;
+
+/// The report pipe of a handle, once.
+///
+/// # Safety
+/// NULL or valid.
+unsafe fn take_report(handle: *mut untty_handle) -> Result<i32, Errno> {
+    // SAFETY: NULL or valid.
+    let handle = unsafe { handle.as_mut() }.ok_or(Errno::EFAULT)?;
+    let [report, filled, ..] = handle.private_members;
+    if filled != HANDLE_IS_FILLED {
+        return Err(Errno::EINVAL);
+    }
+    if report < 0 {
+        return Err(Errno::EALREADY);
+    }
+    handle.private_members = [-1, HANDLE_IS_FILLED, 0, 0, 0, 0, 0, 0];
+    Ok(report)
+}
+
+/// # Safety
+/// NULL or valid.
+unsafe fn store(error: *mut untty_error, failure: Error) {
+    // SAFETY: NULL or valid.
+    if let Some(error) = unsafe { error.as_mut() } {
+        *error = untty_error { step: failure.step().number(), errnum: failure.errno().number() };
+    }
+}
+
+fn fail_as_libc_does(errno: Errno) -> c_int {
+    #[cfg(feature = "libc")]
+    {
+        sys::set_errno(errno);
+        -1
+    }
+    #[cfg(not(feature = "libc"))]
+    {
+        -errno.number()
+    }
+}
+
+/// # Safety
+/// NULL, or that many can be read.
+unsafe fn list<'a>(keep: *const c_int, count: usize) -> Result<&'a [c_int], Errno> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if keep.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    if count > isize::MAX.unsigned_abs() / size_of::<c_int>() {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: not NULL, so that many can be read.
+    Ok(unsafe { slice::from_raw_parts(keep, count) })
+}
+
+/// Takes the options of an older or newer program, as openat2(2) does with its `struct open_how`.
+///
+/// # Safety
+/// NULL, or valid for as many bytes as it says.
+unsafe fn read_options(options: *const untty_options) -> Result<untty_options, Errno> {
+    const KNOWN: usize = size_of::<untty_options>();
+    /// What every version has: size and flags.
+    const LEAST: usize = size_of::<usize>() + size_of::<u32>();
+    /// No structure of ours will ever be larger than a page, so a larger one is garbage.
+    const MOST: usize = 4096;
+    if options.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: valid at least for its size.
+    let size = unsafe { options.cast::<usize>().read() };
+    if size < LEAST {
+        return Err(Errno::EINVAL);
+    }
+    if size > MOST {
+        return Err(Errno::E2BIG);
+    }
+    // SAFETY: valid for as many bytes as it says.
+    let given = unsafe { slice::from_raw_parts(options.cast::<u8>(), size) };
+    if given.iter().skip(KNOWN).any(|byte| *byte != 0) {
+        return Err(Errno::E2BIG);
+    }
+    let mut known = [0_usize; KNOWN / size_of::<usize>()];
+    for (to, from) in known.iter_mut().zip(given.chunks(size_of::<usize>())) {
+        let mut word = [0; size_of::<usize>()];
+        word.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        *to = usize::from_ne_bytes(word);
+    }
+    // SAFETY: as large and as aligned as the structure, which is made of integers and raw pointers.
+    Ok(unsafe { ptr::from_ref(&known).cast::<untty_options>().read() })
+}
+
+/// # Safety
+/// The strings and the list are NULL or valid as long as the options.
+unsafe fn as_daemon(options: &untty_options) -> Result<Daemon<'_>, Errno> {
+    let set = |flag: u32| options.flags & flag != 0;
+    if options.flags & !KNOWN_FLAGS != 0 || options.reserved != 0 || set(UNTTY_KEEP_UMASK) && set(UNTTY_SET_UMASK) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: NULL or valid.
+    let keep = unsafe { list(options.keep, options.keep_count) }?;
+    // SAFETY: NULL or valid.
+    let input = unsafe { as_stdio(&options.input) }?;
+    // SAFETY: NULL or valid.
+    let output = unsafe { as_stdio(&options.output) }?;
+    // SAFETY: NULL or valid.
+    let error = unsafe { as_stdio(&options.error) }?;
+    let mut daemon = Daemon::new().stdin(input).stdout(output).stderr(error).keep(keep);
+    if set(UNTTY_KEEP_DIRECTORY) {
+        daemon = daemon.keep_directory();
+    } else if !options.directory.is_null() {
+        // SAFETY: valid.
+        daemon = daemon.directory(unsafe { CStr::from_ptr(options.directory) });
+    }
+    if set(UNTTY_KEEP_UMASK) {
+        daemon = daemon.keep_umask();
+    } else if set(UNTTY_SET_UMASK) {
+        daemon = daemon.umask(options.umask);
+    }
+    if set(UNTTY_KEEP_SIGNALS) {
+        daemon = daemon.keep_signals();
+    }
+    if set(UNTTY_KEEP_DESCRIPTORS) {
+        daemon = daemon.keep_descriptors();
+    }
+    if set(UNTTY_ACCEPT_THREADS) {
+        daemon = daemon.accept_threads();
+    }
+    if set(UNTTY_RETURN_IN_CALLER) {
+        daemon = daemon.return_in_caller();
+    }
+    if options.deadline_ms != 0 {
+        daemon = daemon.deadline(Duration::from_millis(options.deadline_ms.into()));
+    }
+    Ok(daemon)
+}
+
+/// # Safety
+/// The path is NULL or valid as long as the options.
+unsafe fn as_stdio(stdio: &untty_stdio) -> Result<Stdio<'_>, Errno> {
+    match stdio.kind {
+        UNTTY_STDIO_NULL => Ok(Stdio::Null),
+        UNTTY_STDIO_INHERIT => Ok(Stdio::Inherit),
+        UNTTY_STDIO_FD => Ok(Stdio::Fd(stdio.fd)),
+        UNTTY_STDIO_FILE if stdio.path.is_null() => Err(Errno::EFAULT),
+        // SAFETY: valid.
+        UNTTY_STDIO_FILE => Ok(Stdio::File(unsafe { CStr::from_ptr(stdio.path) })),
+        UNTTY_STDIO_CONSOLE => Ok(Stdio::Console),
+        UNTTY_STDIO_STDOUT => Ok(Stdio::Stdout),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The C numbers are the Rust ones.
+const _: () = {
+    assert!(untty_step::UNTTY_STEP_OPTIONS as i32 == Step::Options.number());
+    assert!(untty_step::UNTTY_STEP_THREADS as i32 == Step::Threads.number());
+    assert!(untty_step::UNTTY_STEP_STDIN as i32 == Step::Stdin.number());
+    assert!(untty_step::UNTTY_STEP_STDOUT as i32 == Step::Stdout.number());
+    assert!(untty_step::UNTTY_STEP_STDERR as i32 == Step::Stderr.number());
+    assert!(untty_step::UNTTY_STEP_PIPE as i32 == Step::Pipe.number());
+    assert!(untty_step::UNTTY_STEP_FORK as i32 == Step::Fork.number());
+    assert!(untty_step::UNTTY_STEP_SETSID as i32 == Step::Setsid.number());
+    assert!(untty_step::UNTTY_STEP_FORK_AGAIN as i32 == Step::ForkAgain.number());
+    assert!(untty_step::UNTTY_STEP_SIGNALS as i32 == Step::Signals.number());
+    assert!(untty_step::UNTTY_STEP_DIRECTORY as i32 == Step::Directory.number());
+    assert!(untty_step::UNTTY_STEP_UMASK as i32 == Step::Umask.number());
+    assert!(untty_step::UNTTY_STEP_CLOSE as i32 == Step::Close.number());
+    assert!(untty_step::UNTTY_STEP_READY as i32 == Step::Ready.number());
+    assert!(untty_step::UNTTY_STEP_WAIT as i32 == Step::Wait.number());
+    assert!(untty_step::UNTTY_STEP_EXEC as i32 == Step::Exec.number());
+    assert!(untty_step::UNTTY_STEP_FAIL as i32 == Step::Fail.number());
+};

@@ -1,0 +1,274 @@
+//! What went wrong: [`Error`] is a [`Step`] and an [`Errno`], nothing else.
+
+use core::fmt;
+
+/// An error number of the kernel, as `errno(3)` lists them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errno(i32);
+
+impl Errno {
+    /// The error with this number.
+    #[must_use]
+    pub const fn new(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// The number, as in C's `errno`.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        self.0
+    }
+
+    /// The symbolic name, such as `"ENOENT"`; `None` for a number that Linux does not use.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        let index = usize::try_from(self.0).ok()?.checked_sub(1)?;
+        NAMES.split(' ').nth(index).filter(|name| *name != "-")
+    }
+
+    pub(crate) const EPERM: Self = Self(1);
+    #[cfg(not(feature = "libc"))]
+    pub(crate) const ENOENT: Self = Self(2);
+    pub(crate) const ESRCH: Self = Self(3);
+    pub(crate) const EINTR: Self = Self(4);
+    #[cfg(feature = "capi")]
+    pub(crate) const E2BIG: Self = Self(7);
+    pub(crate) const EBADF: Self = Self(9);
+    pub(crate) const ECHILD: Self = Self(10);
+    pub(crate) const EACCES: Self = Self(13);
+    pub(crate) const EFAULT: Self = Self(14);
+    pub(crate) const EBUSY: Self = Self(16);
+    pub(crate) const ENODEV: Self = Self(19);
+    pub(crate) const EINVAL: Self = Self(22);
+    pub(crate) const EMFILE: Self = Self(24);
+    pub(crate) const ENFILE: Self = Self(23);
+    pub(crate) const EPIPE: Self = Self(32);
+    pub(crate) const EPROTO: Self = Self(71);
+    pub(crate) const ETIMEDOUT: Self = Self(110);
+    #[cfg(feature = "capi")]
+    pub(crate) const EALREADY: Self = Self(114);
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut result = Ok(());
+        self.describe(&mut |piece| result = result.and_then(|()| formatter.write_str(piece)));
+        result
+    }
+}
+
+impl Errno {
+    /// Hands out the text piece by piece: formatting without `core::fmt`, whose code would outweigh the library's.
+    pub(crate) fn describe(self, write: &mut dyn FnMut(&str)) {
+        match self.name() {
+            Some(name) => write(name),
+            None => {
+                write("errno ");
+                write_number(self.0, write);
+            }
+        }
+    }
+}
+
+/// A step of the sequence. The numbers are those of C's `enum untty_step`: permanent, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum Step {
+    /// Checking the options, before anything else happens.
+    Options = 1,
+    /// Refusing a caller with more than one thread.
+    Threads = 2,
+    /// Opening the daemon's standard input (in the caller) or putting it in place (in the daemon).
+    Stdin = 3,
+    /// The same for standard output.
+    Stdout = 4,
+    /// The same for standard error.
+    Stderr = 5,
+    /// Making the report pipe.
+    Pipe = 6,
+    /// The first fork.
+    Fork = 7,
+    /// `setsid`: a new session without a terminal.
+    Setsid = 8,
+    /// The second fork.
+    ForkAgain = 9,
+    /// Blocking signals, or resetting them in the daemon.
+    Signals = 10,
+    /// Changing the working directory.
+    Directory = 11,
+    /// Setting the umask.
+    Umask = 12,
+    /// Closing the other descriptors.
+    Close = 13,
+    /// Reporting that the daemon is ready.
+    Ready = 14,
+    /// Waiting for the report: ESRCH when the daemon died without one, ETIMEDOUT at the deadline.
+    Wait = 15,
+    /// Executing a program in the daemon.
+    Exec = 16,
+    /// The daemon's program gave up by itself; [`Error::errno`] is then its exit status.
+    Fail = 17,
+}
+
+/// The names end with a NUL, for C.
+const STEPS: [(Step, &str, &str); 17] = [
+    (Step::Options, "options\0", "invalid options"),
+    (Step::Threads, "threads\0", "more than one thread is running"),
+    (Step::Stdin, "stdin\0", "cannot open standard input or put it in place"),
+    (Step::Stdout, "stdout\0", "cannot open standard output or put it in place"),
+    (Step::Stderr, "stderr\0", "cannot open standard error or put it in place"),
+    (Step::Pipe, "pipe\0", "cannot make the report pipe"),
+    (Step::Fork, "fork\0", "cannot fork"),
+    (Step::Setsid, "setsid\0", "cannot start a new session"),
+    (Step::ForkAgain, "fork again\0", "cannot fork a second time"),
+    (Step::Signals, "signals\0", "cannot block or reset signals"),
+    (Step::Directory, "chdir\0", "cannot change the working directory"),
+    (Step::Umask, "umask\0", "cannot set the umask"),
+    (Step::Close, "close\0", "cannot close the other descriptors"),
+    (Step::Ready, "ready\0", "cannot report to the caller"),
+    (Step::Wait, "wait\0", "cannot wait for the daemon"),
+    (Step::Exec, "exec\0", "cannot execute the program"),
+    (Step::Fail, "fail\0", "the daemon gave up"),
+];
+
+impl Step {
+    /// The step with this number, if there is one.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        STEPS.iter().map(|row| row.0).find(|step| step.number() == number)
+    }
+
+    /// The permanent number, as in C's `enum untty_step`.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        self as i32
+    }
+
+    /// The short name that begins every message, such as `"setsid"`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let name = self.c_name();
+        name.get(..name.len() - 1).unwrap_or_default()
+    }
+
+    /// The name with a NUL at its end.
+    pub(crate) fn c_name(self) -> &'static str {
+        self.row().1
+    }
+
+    fn row(self) -> (Self, &'static str, &'static str) {
+        const UNKNOWN: (Step, &str, &str) = (Step::Options, "unknown\0", "unknown step");
+        STEPS.iter().find(|row| row.0 == self).copied().unwrap_or(UNKNOWN)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Why there is no daemon: the step that failed, and its error number.
+///
+/// Its text is one line, `STEP: what: ERRNO`, for example `setsid: cannot start a new session: EPERM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+pub struct Error {
+    step: Step,
+    errno: Errno,
+}
+
+impl Error {
+    pub(crate) const fn new(step: Step, errno: Errno) -> Self {
+        Self { step, errno }
+    }
+
+    /// For `map_err`: turns the errno of a call into the error of the step that made it.
+    pub(crate) const fn at(step: Step) -> impl Fn(Errno) -> Self + Copy {
+        move |errno| Self { step, errno }
+    }
+
+    /// The step that failed.
+    #[must_use]
+    pub const fn step(self) -> Step {
+        self.step
+    }
+
+    /// The error number of that step. For [`Step::Fail`] alone it is the exit status that the daemon chose.
+    #[must_use]
+    pub const fn errno(self) -> Errno {
+        self.errno
+    }
+
+    /// What could not be done, in words, such as `"cannot start a new session"`.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match (self.step, self.errno) {
+            (Step::Wait, Errno::ESRCH) => "the daemon died before it was ready",
+            (Step::Wait, Errno::ETIMEDOUT) => "the daemon was not ready in time and was ended",
+            _ => self.step.row().2,
+        }
+    }
+
+    /// Hands out the message piece by piece; see [`Errno::describe`].
+    pub(crate) fn describe(self, write: &mut dyn FnMut(&str)) {
+        write(self.step.name());
+        write(": ");
+        write(self.what());
+        write(": ");
+        if self.step == Step::Fail {
+            write("exit status ");
+            write_number(self.errno.0, write);
+        } else {
+            self.errno.describe(write);
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut result = Ok(());
+        self.describe(&mut |piece| result = result.and_then(|()| formatter.write_str(piece)));
+        result
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Writes a number in decimal, digit by digit.
+pub(crate) fn write_number(number: i32, write: &mut dyn FnMut(&str)) {
+    if number < 0 {
+        write("-");
+    }
+    let mut rest = number.unsigned_abs();
+    let mut power: u32 = 1;
+    while rest / power > 9 {
+        power *= 10;
+    }
+    while power > 0 {
+        let digit = (rest / power) as usize;
+        write("0123456789".get(digit..=digit).unwrap_or_default());
+        rest %= power;
+        power /= 10;
+    }
+}
+
+/// Linux's names in order, from 1 (`asm-generic/errno.h`, which every supported architecture shares), in one string:
+/// a table of slices would be three times as large and need relocations.
+const NAMES: &str = "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK \
+EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE \
+EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY ELOOP - ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG \
+EUNATCH ENOCSI EL2HLT EBADE EBADR EXFULL ENOANO EBADRQC EBADSLT - EBFONT ENOSTR ENODATA ETIME ENOSR ENONET ENOPKG \
+EREMOTE ENOLINK EADV ESRMNT ECOMM EPROTO EMULTIHOP EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ EBADFD EREMCHG ELIBACC ELIBBAD \
+ELIBSCN ELIBMAX ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS ENOTSOCK EDESTADDRREQ EMSGSIZE EPROTOTYPE ENOPROTOOPT \
+EPROTONOSUPPORT ESOCKTNOSUPPORT EOPNOTSUPP EPFNOSUPPORT EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL ENETDOWN ENETUNREACH \
+ENETRESET ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN ESHUTDOWN ETOOMANYREFS ETIMEDOUT ECONNREFUSED EHOSTDOWN \
+EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN ENOTNAM ENAVAIL EISNAM EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE \
+ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE ERFKILL EHWPOISON";

@@ -1,0 +1,124 @@
+//! `untty` turns the calling process into a daemon: it leaves the terminal for good, and **the caller always learns
+//! the truth**. Either one daemon runs, in the whole state that was asked for, or the original process has the failing
+//! step and its errno, is as it was, and nothing is left behind.
+//!
+//! ```no_run
+//! use untty::{Daemon, Process};
+//!
+//! fn main() -> Result<(), untty::Error> {
+//!     // SAFETY: this program has no threads, and no descriptor that it would use afterwards.
+//!     match unsafe { Daemon::new().directory(c"/").detach() }? {
+//!         Process::Daemon(handle) => handle.ready()?, // after the sockets are bound
+//!         Process::Caller { .. } => {}                // only with return_in_caller()
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Three processes
+//! - the **caller** is the process that called. It waits until the daemon is ready, then exits 0 (or returns);
+//! - the **leader** is the intermediate session leader. It is gone by the time the daemon is ready;
+//! - the **daemon** is the one that stays. It is no session leader, so it can never acquire a controlling terminal.
+//!
+//! # The rooms
+//! | room | what is in it |
+//! |---|---|
+//! | `daemon` | options, and the sequence: one short function a step, in the order they run |
+//! | `report` | the pipe between daemon and caller: report, ready, wait, deadline |
+//! | `stdio` | standard input, output and error |
+//! | `signals` | blocking them, resetting them |
+//! | `fds` | owning a descriptor, and the ladder that closes all others |
+//! | `error` | [`Error`], [`Step`], [`Errno`] |
+//! | `sys` | the seam: the system calls, with two backends |
+//! | `capi` | the C interface (feature `capi`) |
+//!
+//! # Features
+//! - `libc` (default): calls go through the C library, and its `fork` runs atfork handlers.
+//! - `raw`: raw system calls, for programs without a C library, on x86_64, aarch64 and riscv64.
+//! - `capi`: the `extern "C"` functions of `untty.h`.
+//!
+//! With both backends on, `libc` is used. There is no allocation, no global state, no signal handler, no output.
+
+#![no_std]
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+compile_error!("untty is for Linux: its promises rest on Linux's processes and descriptors");
+
+#[cfg(not(any(feature = "libc", feature = "raw")))]
+compile_error!("untty needs a backend: feature \"libc\" (the default) or feature \"raw\"");
+
+#[cfg(feature = "capi")]
+#[allow(unreachable_pub, reason = "cbindgen takes public items only")]
+#[allow(clippy::missing_safety_doc, reason = "said once for the module; the rest is written for C readers")]
+#[allow(non_camel_case_types, reason = "C names")]
+mod capi;
+mod daemon;
+mod error;
+mod fds;
+mod report;
+mod signals;
+mod stdio;
+
+/// The seam. Chosen here and nowhere else.
+///
+/// Every backend MUST offer the same functions with the same signatures, one system call each, named as the kernel
+/// names them where that is clear, and return `Result<_, Errno>` with the kernel's errno. It MUST be async-signal-safe
+/// and callable from any thread. It MUST NOT allocate, retry, interpret an errno, keep state, or know what the calls
+/// are for. Nothing above it sees `-1`, and no other room makes a system call.
+///
+/// Hidden, not public: it is here for the command in this package, and may change in any release.
+#[doc(hidden)]
+#[cfg(any(feature = "libc", feature = "raw"))]
+#[allow(clippy::missing_errors_doc, reason = "every call's errors are in its man page")]
+pub mod sys {
+    mod kernel;
+
+    #[cfg(all(any(untty_panic_handler, cargo_c), not(feature = "libc")))]
+    mod memory;
+
+    #[cfg_attr(feature = "libc", path = "libc.rs")]
+    #[cfg_attr(not(feature = "libc"), path = "raw.rs")]
+    mod backend;
+
+    pub use backend::*;
+}
+
+pub use daemon::{Daemon, Handle, Process};
+pub use error::{Errno, Error, Step};
+pub use stdio::Stdio;
+
+/// `close_from(lowest)`—closes every descriptor from `lowest` up; a negative number counts as 0.
+///
+/// # Safety
+/// Nothing may use the closed descriptors afterwards, as for [`close_except`].
+pub unsafe fn close_from(lowest: i32) {
+    fds::close_except(lowest, &[], &[]);
+}
+
+/// `close_except(lowest, keep)`—closes every descriptor from `lowest` up, except those in `keep`, which stay open with
+/// their flags.
+///
+/// `keep` may be in any order and may hold numbers that are repeated, negative or not open. It needs no free descriptor,
+/// no `/proc`, no new kernel, and is right even where `RLIMIT_NOFILE` was lowered below open descriptors.
+///
+/// # Safety
+/// The caller must ensure that no descriptor that gets closed is used afterwards. Its number is given to the next file
+/// that is opened, by any thread.
+///
+/// # References
+/// `close_range(2)`, `proc_pid_fd(5)`, `select(2)`.
+pub unsafe fn close_except(lowest: i32, keep: &[i32]) {
+    fds::close_except(lowest, keep, &[]);
+}
+
+/// For the C artifacts alone: the crate has no path that panics, and this proves it. The function does not exist, so
+/// linking fails if a call to it is left.
+#[cfg(all(any(untty_panic_handler, cargo_c), not(test)))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        fn untty_has_a_path_that_panics() -> !;
+    }
+    // SAFETY: never reached, because never linked.
+    unsafe { untty_has_a_path_that_panics() }
+}

@@ -1,0 +1,250 @@
+//! The pipe on which the caller learns the truth.
+//!
+//! The daemon (and, until it is gone, the leader) holds the end to write, the caller the end to read. Every message is
+//! shorter than PIPE_BUF, so it arrives whole or not at all. The end of the pipe without a message means that everyone
+//! who could have written one is dead.
+
+use crate::error::{Errno, Error, Step};
+use crate::fds::{Fd, uninterrupted};
+use crate::signals;
+use crate::sys::{self, PollFd, SignalSet, Timespec};
+use core::ffi::c_int;
+use core::time::Duration;
+
+/// What is told on the pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// The sequence is done; the daemon's program goes on and will say more. The daemon's pid.
+    Started(c_int),
+    /// The daemon is ready. Its pid.
+    Ready(c_int),
+    /// A step failed; whoever says so is about to exit.
+    Failed(Error),
+    /// The daemon's program gave up, with this exit status.
+    GaveUp(c_int),
+}
+
+/// A message on the pipe: its kind and two numbers.
+type Words = [[u8; 4]; 3];
+
+impl Message {
+    fn encode(self) -> Words {
+        match self {
+            Self::Started(pid) => [1, pid, 0],
+            Self::Ready(pid) => [2, pid, 0],
+            Self::Failed(error) => [3, error.step().number(), error.errno().number()],
+            Self::GaveUp(status) => [4, status, 0],
+        }
+        .map(i32::to_ne_bytes)
+    }
+
+    fn decode(words: Words) -> Option<Self> {
+        match words.map(i32::from_ne_bytes) {
+            [1, pid, _] => Some(Self::Started(pid)),
+            [2, pid, _] => Some(Self::Ready(pid)),
+            [3, step, errno] => Some(Self::Failed(Error::new(Step::from_number(step)?, Errno::new(errno)))),
+            [4, status, _] => Some(Self::GaveUp(status)),
+            _ => None,
+        }
+    }
+}
+
+/// Makes the pipe. Both ends are close-on-exec and above 2.
+pub(crate) fn pipe() -> Result<(Listener, Reporter), Error> {
+    let (read_end, write_end) = sys::pipe().map_err(Error::at(Step::Pipe))?;
+    let listener = Fd::above_stdio(read_end);
+    let reporter = Fd::above_stdio(write_end);
+    Ok((Listener(listener.map_err(Error::at(Step::Pipe))?), Reporter(reporter.map_err(Error::at(Step::Pipe))?)))
+}
+
+/// The end of those who report: the leader and the daemon.
+pub(crate) struct Reporter(Fd);
+
+impl Reporter {
+    /// Takes back what [`Reporter::leave_open`] gave away.
+    pub(crate) fn take(fd: c_int) -> Self {
+        Self(Fd::take(fd))
+    }
+
+    /// The descriptor, and with it the duty to report.
+    pub(crate) fn leave_open(self) -> c_int {
+        self.0.leave_open()
+    }
+
+    pub(crate) fn number(&self) -> c_int {
+        self.0.number()
+    }
+
+    /// Tells it. EPIPE when the caller is gone; SIGPIPE is never raised.
+    pub(crate) fn tell(&self, message: Message) -> Result<(), Error> {
+        without_sigpipe(|| {
+            let words = message.encode();
+            let mut rest = words.as_flattened();
+            while !rest.is_empty() {
+                let written = uninterrupted(|| sys::write(self.0.number(), rest))?;
+                rest = rest.get(written..).unwrap_or_default();
+            }
+            Ok(())
+        })
+        .map_err(Error::at(Step::Ready))
+    }
+
+    /// Tells that a step failed, and ends this process.
+    pub(crate) fn fail(self, error: Error) -> ! {
+        // Ignored: if nobody listens any more, nobody is left to be told.
+        let _ = self.tell(Message::Failed(error));
+        sys::exit(1)
+    }
+}
+
+/// Runs a write that may raise SIGPIPE, and takes that signal back. It is sent to the writing thread, so blocking it
+/// in this thread and taking it from its pending signals changes nothing for anybody else.
+fn without_sigpipe(write: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    let pipe_signal = signals::only(sys::SIGPIPE);
+    let mask = sys::rt_sigprocmask(sys::SIG_BLOCK, pipe_signal)?;
+    let pending_before = sys::rt_sigpending()? & pipe_signal != 0;
+    let result = write();
+    if result == Err(Errno::EPIPE) && !pending_before {
+        // Ignored: there is none when SIGPIPE is ignored.
+        let _ = sys::take_pending_signal(pipe_signal);
+    }
+    sys::rt_sigprocmask(sys::SIG_SETMASK, mask)?;
+    result
+}
+
+/// The end of the one who waits: the caller; and the leader while it watches the daemon's exec.
+pub(crate) struct Listener(Fd);
+
+/// How a start ended well enough to end the wait.
+pub(crate) enum Outcome {
+    /// The daemon runs. Its pid.
+    Ready(c_int),
+    /// There is none, because its program said so, with this exit status.
+    GaveUp(c_int),
+}
+
+/// What the caller does while it waits.
+pub(crate) struct Wait {
+    /// The leader's pid, which is also the daemon's session and process group.
+    pub(crate) leader: c_int,
+    /// When it becomes too late.
+    pub(crate) deadline: Deadline,
+    /// The signal mask that the caller had.
+    pub(crate) mask: SignalSet,
+    /// Whether the leader stays until the daemon has executed its program.
+    pub(crate) leader_stays: bool,
+}
+
+impl Listener {
+    /// Waits for the outcome; afterwards the leader is gone and, unless it is ready, the daemon too.
+    ///
+    /// Until the sequence is done, signals stay blocked: it is short, and a ^C in it must not leave a daemon that
+    /// nobody was told of. While the daemon's program gets ready, which may take long, signals mean what they mean to
+    /// the caller.
+    pub(crate) fn wait(&self, wait: &Wait) -> Result<Outcome, Error> {
+        let mut daemon = None;
+        let outcome = self.outcome(wait, &mut daemon);
+        if !matches!(outcome, Ok(Outcome::Ready(_))) {
+            self.end_the_start(wait.leader, daemon);
+        }
+        // Ignored: ECHILD, when SIGCHLD is ignored or a handler of the caller's was faster.
+        let _ = uninterrupted(|| sys::wait_and_reap(wait.leader));
+        outcome
+    }
+
+    fn outcome(&self, wait: &Wait, daemon: &mut Option<c_int>) -> Result<Outcome, Error> {
+        let mut mask = None;
+        loop {
+            match self.next(&wait.deadline, mask)? {
+                Some(Message::Started(pid)) => (*daemon, mask) = (Some(pid), Some(wait.mask)),
+                Some(Message::Ready(pid)) => {
+                    if wait.leader_stays {
+                        self.until_end(&wait.deadline)?;
+                    }
+                    return Ok(Outcome::Ready(pid));
+                }
+                Some(Message::GaveUp(status)) => return Ok(Outcome::GaveUp(status)),
+                Some(Message::Failed(error)) => return Err(error),
+                None => return Err(Error::new(Step::Wait, Errno::ESRCH)),
+            }
+        }
+    }
+
+    /// Makes sure that nothing is left of a start that failed.
+    fn end_the_start(&self, leader: c_int, daemon: Option<c_int>) {
+        /// How long killed processes may take to vanish (the kernel may be writing their core, or be very busy).
+        const GRACE: Duration = Duration::from_secs(1);
+
+        // The leader is unreaped, so its number, which is the group's too, cannot belong to anyone else. Where it is
+        // reaped already (SIGCHLD ignored), a daemon that still is in its session keeps the number taken.
+        let ours = sys::is_child(leader) != Err(Errno::ECHILD);
+        if ours {
+            // First the leader, so that it cannot fork after the group was killed. Ignored: it may be dead.
+            let _ = sys::kill(leader, sys::SIGKILL);
+        }
+        let held = |pid| sys::getsid(pid) == Ok(leader);
+        if ours || daemon.is_none_or(held) {
+            // Ignored: there may be no group any more, or none yet.
+            let _ = sys::kill(-leader, sys::SIGKILL);
+        }
+        // Ignored: at the end of the grace there is nothing more to be done.
+        let _ = Deadline::after(Some(GRACE)).and_then(|grace| self.until_end(&grace));
+    }
+
+    /// Waits until nobody can write any more.
+    pub(crate) fn until_end(&self, deadline: &Deadline) -> Result<(), Error> {
+        while self.next(deadline, None)?.is_some() {}
+        Ok(())
+    }
+
+    /// The next message; `None` at the end of the pipe. While it waits, the signal mask is the given one.
+    fn next(&self, deadline: &Deadline, mask: Option<SignalSet>) -> Result<Option<Message>, Error> {
+        let mut words = Words::default();
+        let mut filled = 0;
+        while let Some(rest) = words.as_flattened_mut().get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            if deadline.is_some() || mask.is_some() {
+                self.until_readable(deadline, mask)?;
+            }
+            match uninterrupted(|| sys::read(self.0.number(), rest)).map_err(Error::at(Step::Wait))? {
+                0 => return Ok(None),
+                count => filled += count,
+            }
+        }
+        Message::decode(words).map(Some).ok_or(Error::new(Step::Wait, Errno::EPROTO))
+    }
+
+    fn until_readable(&self, deadline: &Deadline, mask: Option<SignalSet>) -> Result<(), Error> {
+        let mut pipe = [PollFd { fd: self.0.number(), events: sys::POLLIN, revents: 0 }];
+        let waited = uninterrupted(|| sys::ppoll(&mut pipe, deadline.left()?, mask)).map_err(Error::at(Step::Wait))?;
+        if waited == 0 { Err(Error::new(Step::Wait, Errno::ETIMEDOUT)) } else { Ok(()) }
+    }
+}
+
+/// A moment on the monotonic clock after which nobody waits; or none.
+pub(crate) struct Deadline(Option<u64>);
+
+impl Deadline {
+    /// Waits for ever.
+    pub(crate) const NONE: Self = Self(None);
+
+    /// The moment after that time from now.
+    pub(crate) fn after(time: Option<Duration>) -> Result<Self, Error> {
+        let Some(time) = time else { return Ok(Self(None)) };
+        let now = sys::clock_milliseconds().map_err(Error::at(Step::Wait))?;
+        Ok(Self(Some(now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))))
+    }
+
+    fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What is left of it.
+    fn left(&self) -> Result<Option<Timespec>, Errno> {
+        let Some(end) = self.0 else { return Ok(None) };
+        let left = end.saturating_sub(sys::clock_milliseconds()?);
+        let seconds = (left / 1000).try_into().unwrap_or(core::ffi::c_long::MAX);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "below 1,000,000,000")]
+        let nanoseconds = (left % 1000 * 1_000_000) as core::ffi::c_long;
+        Ok(Some(Timespec { seconds, nanoseconds }))
+    }
+}

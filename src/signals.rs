@@ -1,0 +1,65 @@
+//! Signals: held back during the start, and as at a program's begin in the daemon.
+
+use crate::error::{Errno, Error, Step};
+use crate::sys::{self, Disposition, SignalSet};
+use core::ffi::c_int;
+
+/// The signals that a terminal sends, or its end.
+const FROM_THE_TERMINAL: [c_int; 6] =
+    [sys::SIGHUP, sys::SIGINT, sys::SIGQUIT, sys::SIGTSTP, sys::SIGTTIN, sys::SIGTTOU];
+
+/// The set of one signal.
+pub(crate) const fn only(signal: c_int) -> SignalSet {
+    1 << (signal - 1)
+}
+
+/// Blocks every signal; returns the mask to put back.
+///
+/// From the first fork to setsid the leader is in the foreground process group, where ^C would hit it, and a handler
+/// of the caller's must not run in a half-made daemon.
+pub(crate) fn block_all() -> Result<SignalSet, Error> {
+    sys::rt_sigprocmask(sys::SIG_SETMASK, !sys::reserved_signals()).map_err(Error::at(Step::Signals))
+}
+
+/// Sets the signal mask.
+pub(crate) fn set_mask(mask: SignalSet) -> Result<(), Error> {
+    sys::rt_sigprocmask(sys::SIG_SETMASK, mask).map(drop).map_err(Error::at(Step::Signals))
+}
+
+/// Gives every signal its default disposition, and forgets what the terminal has sent.
+pub(crate) fn reset() -> Result<(), Error> {
+    for signal in 1..=sys::SIGNAL_MAX {
+        reset_one(signal).map_err(Error::at(Step::Signals))?;
+    }
+    Ok(())
+}
+
+fn reset_one(signal: c_int) -> Result<(), Errno> {
+    if signal == sys::SIGKILL || signal == sys::SIGSTOP {
+        return Ok(()); // cannot be changed, so need not be
+    }
+    // A handler of the C library's own stays: it was told once that it is installed, and will not install it again.
+    if sys::reserved_signals() & only(signal) != 0 && !disposition(signal, None)?.is_ignore() {
+        return Ok(());
+    }
+    if FROM_THE_TERMINAL.contains(&signal) {
+        // A signal that gets ignored is no longer pending either: POSIX, sigaction().
+        disposition(signal, Some(&Disposition::IGNORE))?;
+    }
+    disposition(signal, Some(&Disposition::DEFAULT)).map(drop)
+}
+
+/// Makes sure that a dead child stays a zombie until it is waited for; returns what to put back.
+pub(crate) fn keep_zombies() -> Result<Disposition, Error> {
+    disposition(sys::SIGCHLD, Some(&Disposition::DEFAULT)).map_err(Error::at(Step::Signals))
+}
+
+/// Undoes [`keep_zombies`].
+pub(crate) fn put_back(child: &Disposition) -> Result<(), Error> {
+    disposition(sys::SIGCHLD, Some(child)).map(drop).map_err(Error::at(Step::Signals))
+}
+
+fn disposition(signal: c_int, new: Option<&Disposition>) -> Result<Disposition, Errno> {
+    // SAFETY: every caller above passes DEFAULT, IGNORE or what was returned for that signal.
+    unsafe { sys::rt_sigaction(signal, new) }
+}

@@ -1,0 +1,396 @@
+//! The backend over raw system calls: no libc, no symbol from outside.
+//!
+//! aarch64 and riscv64 have only the modern calls (no `open`, `dup2`, `pipe`, `fork`, `poll`), so these are used
+//! everywhere.
+
+pub use super::kernel::*;
+use crate::error::Errno;
+use core::ffi::{CStr, c_int, c_uint, c_void};
+use core::mem::MaybeUninit;
+use core::ptr;
+use sc::syscall;
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+compile_error!("feature \"raw\" supports x86_64, aarch64 and riscv64; use feature \"libc\" on this architecture");
+
+/// The kernel's flags for `open`.
+pub const O_RDONLY: c_int = 0;
+/// See [`O_RDONLY`].
+pub const O_WRONLY: c_int = 0o1;
+/// See [`O_RDONLY`].
+pub const O_RDWR: c_int = 0o2;
+/// See [`O_RDONLY`].
+pub const O_CREAT: c_int = 0o100;
+/// See [`O_RDONLY`].
+pub const O_NOCTTY: c_int = 0o400;
+/// See [`O_RDONLY`].
+pub const O_APPEND: c_int = 0o2000;
+/// See [`O_RDONLY`].
+pub const O_NONBLOCK: c_int = 0o4000;
+/// See [`O_RDONLY`].
+pub const O_CLOEXEC: c_int = 0o2_000_000;
+/// See [`O_RDONLY`]. arm64 numbers it its own way.
+pub const O_DIRECTORY: c_int = if cfg!(target_arch = "aarch64") { 0o40_000 } else { 0o200_000 };
+/// See [`O_DIRECTORY`].
+pub const O_NOFOLLOW: c_int = if cfg!(target_arch = "aarch64") { 0o100_000 } else { 0o400_000 };
+
+/// No C library, so no signals that one keeps for itself.
+pub const fn reserved_signals() -> SignalSet {
+    0
+}
+
+const AT_FDCWD: c_int = -100;
+const NO_FD: c_int = -1;
+const F_GETFD: c_int = 1;
+const F_SETFL: c_int = 4;
+const F_DUPFD_CLOEXEC: c_int = 1030;
+const P_PID: c_int = 1;
+const WNOHANG: c_int = 1;
+const WEXITED: c_int = 4;
+const WNOWAIT: c_int = 0x0100_0000;
+const RLIMIT_NOFILE: c_int = 7;
+const CLOCK_MONOTONIC: c_int = 1;
+const PROT_READ_WRITE: c_int = 3;
+const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
+
+/// Tells a result from an error: the kernel returns errors as -4095 to -1.
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "an errno is at most 4095")]
+fn check(result: usize) -> Result<usize, Errno> {
+    if result > usize::MAX - 4095 { Err(Errno::new(result.wrapping_neg() as i32)) } else { Ok(result) }
+}
+
+/// For the calls whose result is an int (a descriptor, a pid).
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the kernel's result is an int")]
+fn check_int(result: usize) -> Result<c_int, Errno> {
+    check(result).map(|value| value as c_int)
+}
+
+/// `unshare(flags)`
+pub fn unshare(flags: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(UNSHARE, flags) }).map(drop)
+}
+
+/// `openat(AT_FDCWD, path, flags, mode)`
+pub fn open(path: &CStr, flags: c_int, mode: c_uint) -> Result<c_int, Errno> {
+    // SAFETY: the path is a valid string.
+    check_int(unsafe { syscall!(OPENAT, AT_FDCWD, path.as_ptr(), flags, mode) })
+}
+
+/// `close(fd)`
+pub fn close(fd: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers; whose descriptor it is, is the caller's business (the entries' contracts).
+    check(unsafe { syscall!(CLOSE, fd) }).map(drop)
+}
+
+/// `close_range(first, last, 0)`
+pub fn close_range(first: c_uint, last: c_uint) -> Result<(), Errno> {
+    // SAFETY: takes no pointers; whose descriptors they are, is the caller's business.
+    check(unsafe { syscall!(CLOSE_RANGE, first, last, 0) }).map(drop)
+}
+
+/// `dup3(old, new, 0)`
+pub fn dup3(old: c_int, new: c_int) -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    check_int(unsafe { syscall!(DUP3, old, new, 0) })
+}
+
+/// `fcntl(fd, F_DUPFD_CLOEXEC, lowest)`
+pub fn dup_above(fd: c_int, lowest: c_int) -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    check_int(unsafe { syscall!(FCNTL, fd, F_DUPFD_CLOEXEC, lowest) })
+}
+
+/// `fcntl(fd, F_GETFD)`
+pub fn fd_flags(fd: c_int) -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    check_int(unsafe { syscall!(FCNTL, fd, F_GETFD) })
+}
+
+/// `fcntl(fd, F_SETFL, flags)`
+pub fn set_status_flags(fd: c_int, flags: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(FCNTL, fd, F_SETFL, flags) }).map(drop)
+}
+
+/// `pipe2(O_CLOEXEC)`: the end to read, the end to write.
+pub fn pipe() -> Result<(c_int, c_int), Errno> {
+    let mut ends = [-1; 2];
+    // SAFETY: two ints can be written there.
+    check(unsafe { syscall!(PIPE2, ends.as_mut_ptr(), O_CLOEXEC) })?;
+    let [read_end, write_end] = ends;
+    Ok((read_end, write_end))
+}
+
+/// `read(fd, buffer)`
+pub fn read(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the buffer can be written for its whole length.
+    check(unsafe { syscall!(READ, fd, buffer.as_mut_ptr(), buffer.len()) })
+}
+
+/// `write(fd, buffer)`
+pub fn write(fd: c_int, buffer: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: the buffer can be read for its whole length.
+    check(unsafe { syscall!(WRITE, fd, buffer.as_ptr(), buffer.len()) })
+}
+
+/// `getdents64(fd, buffer)`: how many bytes of the buffer it filled.
+pub fn getdents64(fd: c_int, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, Errno> {
+    // SAFETY: the buffer can be written for its whole length.
+    check(unsafe { syscall!(GETDENTS64, fd, buffer.as_mut_ptr(), buffer.len()) })
+}
+
+/// The kernel's `struct stat`, as far as anybody here asks; the rest is only room for it.
+#[repr(C)]
+struct KernelStat {
+    #[cfg(target_arch = "x86_64")]
+    device_inode_links: [u64; 3],
+    #[cfg(not(target_arch = "x86_64"))]
+    device_inode: [u64; 2],
+    mode: u32,
+    #[cfg(target_arch = "x86_64")]
+    uid_gid_padding: [u32; 3],
+    #[cfg(not(target_arch = "x86_64"))]
+    links_uid_gid: [u32; 3],
+    rdev: u64,
+    rest: [u64; 13],
+}
+
+/// `fstat(fd)`
+pub fn fstat(fd: c_int) -> Result<Stat, Errno> {
+    let mut stat = MaybeUninit::<KernelStat>::uninit();
+    // SAFETY: the kernel's structure can be written there; it is at most as large.
+    check(unsafe { syscall!(FSTAT, fd, stat.as_mut_ptr()) })?;
+    Ok(from_kernel(&stat))
+}
+
+/// `newfstatat(AT_FDCWD, path, 0)`
+pub fn stat(path: &CStr) -> Result<Stat, Errno> {
+    let mut stat = MaybeUninit::<KernelStat>::uninit();
+    // SAFETY: the path is a valid string; the kernel's structure can be written there.
+    check(unsafe { syscall!(NEWFSTATAT, AT_FDCWD, path.as_ptr(), stat.as_mut_ptr(), 0) })?;
+    Ok(from_kernel(&stat))
+}
+
+/// Reads the two members that the kernel has filled.
+fn from_kernel(stat: &MaybeUninit<KernelStat>) -> Stat {
+    let stat = stat.as_ptr();
+    // SAFETY: the call before succeeded, so the kernel has written this member.
+    let mode = unsafe { (*stat).mode };
+    // SAFETY: as above.
+    let device = unsafe { (*stat).rdev };
+    Stat { mode, device }
+}
+
+/// `faccessat(AT_FDCWD, path, mode)`
+pub fn access(path: &CStr, mode: c_int) -> Result<(), Errno> {
+    // SAFETY: the path is a valid string.
+    check(unsafe { syscall!(FACCESSAT, AT_FDCWD, path.as_ptr(), mode) }).map(drop)
+}
+
+/// `getcwd(buffer)`: the length, with the final NUL.
+pub fn getcwd(buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the buffer can be written for its whole length.
+    let length = check(unsafe { syscall!(GETCWD, buffer.as_mut_ptr(), buffer.len()) })?;
+    // A directory outside the root is "(unreachable)…" to the kernel and ENOENT to every libc.
+    if buffer.first() == Some(&b'/') { Ok(length) } else { Err(Errno::ENOENT) }
+}
+
+/// `prlimit64(0, RLIMIT_NOFILE)`
+pub fn descriptor_limit() -> Result<Limit, Errno> {
+    let mut limit = [0_u64; 2];
+    let new = ptr::null::<c_void>();
+    // SAFETY: two 64-bit numbers can be written there.
+    check(unsafe { syscall!(PRLIMIT64, 0, RLIMIT_NOFILE, new, limit.as_mut_ptr()) })?;
+    let [soft, hard] = limit;
+    Ok(Limit { soft, hard })
+}
+
+/// `mmap(length)`: anonymous, private memory that can be read and written.
+pub fn mmap(length: usize) -> Result<*mut u8, Errno> {
+    // SAFETY: a new mapping at an address that the kernel chooses touches no memory in use.
+    check(unsafe { syscall!(MMAP, 0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, NO_FD, 0) })
+        .map(|address| address as *mut u8)
+}
+
+/// `mprotect(address, length, PROT_NONE)`: nothing can be read or written there any more.
+///
+/// # Safety
+/// Nothing may use that memory any more.
+pub unsafe fn forbid(address: *mut u8, length: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    check(unsafe { syscall!(MPROTECT, address, length, 0) }).map(drop)
+}
+
+/// `munmap(address, length)`
+///
+/// # Safety
+/// Nothing may use that memory any more.
+pub unsafe fn munmap(address: *mut u8, length: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    check(unsafe { syscall!(MUNMAP, address, length) }).map(drop)
+}
+
+/// `pselect6(nfds, readable, NULL, NULL, 0, NULL)`: polls, never waits.
+///
+/// The kernel reads and writes as much of the bitmap as it finds right, and answers EFAULT where it may not.
+///
+/// # Safety
+/// Nothing else may be in the memory that follows the bitmap.
+pub unsafe fn pselect6(nfds: c_int, readable: *mut BitmapWord) -> Result<usize, Errno> {
+    let zero = Timespec { seconds: 0, nanoseconds: 0 };
+    // SAFETY: the caller's promise for the bitmap; the time lives through the call.
+    check(unsafe { syscall!(PSELECT6, nfds, readable, 0, 0, &raw const zero, 0) })
+}
+
+/// `ppoll(fds, 0, NULL)`: how many have something to tell.
+pub fn poll(fds: &mut [PollFd]) -> Result<usize, Errno> {
+    ppoll(fds, Some(Timespec { seconds: 0, nanoseconds: 0 }), None)
+}
+
+/// `ppoll(fds, timeout, mask)`: waits until one has something to tell, at most that long, with that signal mask.
+pub fn ppoll(fds: &mut [PollFd], timeout: Option<Timespec>, mask: Option<SignalSet>) -> Result<usize, Errno> {
+    let mut timeout = timeout;
+    let timeout = timeout.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+    let mask = mask.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: each pointer is NULL or to a value that lives through the call; the count and size are theirs.
+    check(unsafe { syscall!(PPOLL, fds.as_mut_ptr(), fds.len(), timeout, mask, SIGNAL_SET_SIZE) })
+}
+
+/// `clone(SIGCHLD)`, which is `fork()`: 0 in the child.
+///
+/// # Safety
+/// In the child of a threaded process only async-signal-safe calls may follow. A C library in the process is not told.
+pub unsafe fn fork() -> Result<c_int, Errno> {
+    // SAFETY: without CLONE_VM the child has its own copy of the memory, stack included.
+    check_int(unsafe { syscall!(CLONE, SIGCHLD, 0, 0, 0, 0) })
+}
+
+/// `exit_group(status)`
+pub fn exit(status: c_int) -> ! {
+    loop {
+        // SAFETY: ends the process; nothing runs after it.
+        unsafe { syscall!(EXIT_GROUP, status) };
+    }
+}
+
+/// `execve(path, argv, envp)`: returns only when it failed.
+///
+/// # Safety
+/// Both arrays must end with NULL and hold valid strings.
+pub unsafe fn execve(path: &CStr, argv: StringArray, envp: StringArray) -> Errno {
+    // SAFETY: the path is a valid string; the arrays are the caller's promise.
+    let result = check(unsafe { syscall!(EXECVE, path.as_ptr(), argv, envp) });
+    result.err().unwrap_or(Errno::EPROTO)
+}
+
+/// `setsid()`: the new session's id.
+pub fn setsid() -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    check_int(unsafe { syscall!(SETSID) })
+}
+
+/// `getsid(pid)`
+pub fn getsid(pid: c_int) -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    check_int(unsafe { syscall!(GETSID, pid) })
+}
+
+/// `setpgid(pid, group)`
+pub fn setpgid(pid: c_int, group: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(SETPGID, pid, group) }).map(drop)
+}
+
+/// `getpid()`
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a pid is an int and it cannot fail")]
+pub fn getpid() -> c_int {
+    // SAFETY: takes no pointers and cannot fail.
+    unsafe { syscall!(GETPID) as c_int }
+}
+
+/// `getppid()`
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a pid is an int and it cannot fail")]
+pub fn getppid() -> c_int {
+    // SAFETY: takes no pointers and cannot fail.
+    unsafe { syscall!(GETPPID) as c_int }
+}
+
+/// `kill(pid, signal)`
+pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(KILL, pid, signal) }).map(drop)
+}
+
+/// `waitid(P_PID, pid, WEXITED)`: waits until that child has ended, and reaps it.
+pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
+    waitid(pid, WEXITED)
+}
+
+/// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
+pub fn is_child(pid: c_int) -> Result<(), Errno> {
+    waitid(pid, WEXITED | WNOHANG | WNOWAIT)
+}
+
+fn waitid(pid: c_int, options: c_int) -> Result<(), Errno> {
+    // SAFETY: NULL for the information and the resource usage means that nobody wants them.
+    check(unsafe { syscall!(WAITID, P_PID, pid, 0, options, 0) }).map(drop)
+}
+
+/// `rt_sigaction(signal, new)`: the disposition that it had.
+///
+/// # Safety
+/// A new disposition must be DEFAULT, IGNORE or what an earlier call returned for that signal.
+pub unsafe fn rt_sigaction(signal: c_int, new: Option<&Disposition>) -> Result<Disposition, Errno> {
+    let mut old = Disposition::DEFAULT;
+    let new = new.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: both are NULL or at least as large as the kernel's structure; what it does is the caller's promise.
+    check(unsafe { syscall!(RT_SIGACTION, signal, new, &raw mut old, SIGNAL_SET_SIZE) })?;
+    Ok(old)
+}
+
+/// `rt_sigprocmask(how, set)`: the mask that was in force.
+pub fn rt_sigprocmask(how: c_int, set: SignalSet) -> Result<SignalSet, Errno> {
+    let mut old: SignalSet = 0;
+    // SAFETY: both sets live through the call and are as large as said.
+    check(unsafe { syscall!(RT_SIGPROCMASK, how, &raw const set, &raw mut old, SIGNAL_SET_SIZE) })?;
+    Ok(old)
+}
+
+/// `rt_sigpending()`
+pub fn rt_sigpending() -> Result<SignalSet, Errno> {
+    let mut set: SignalSet = 0;
+    // SAFETY: the set can be written and is as large as said.
+    check(unsafe { syscall!(RT_SIGPENDING, &raw mut set, SIGNAL_SET_SIZE) })?;
+    Ok(set)
+}
+
+/// `rt_sigtimedwait(set, NULL, 0)`: takes one pending signal of the set away, never waits.
+pub fn take_pending_signal(set: SignalSet) -> Result<usize, Errno> {
+    let zero = Timespec { seconds: 0, nanoseconds: 0 };
+    // SAFETY: the set and the time live through the call.
+    check(unsafe { syscall!(RT_SIGTIMEDWAIT, &raw const set, 0, &raw const zero, SIGNAL_SET_SIZE) })
+}
+
+/// `chdir(path)`
+pub fn chdir(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a valid string.
+    check(unsafe { syscall!(CHDIR, path.as_ptr()) }).map(drop)
+}
+
+/// `umask(mask)`: the mask that was in force.
+#[expect(clippy::cast_possible_truncation, reason = "a mask is at most 0777")]
+pub fn umask(mask: c_uint) -> Result<c_uint, Errno> {
+    // SAFETY: takes no pointers.
+    // POSIX knows no error, but a filter may invent one.
+    check(unsafe { syscall!(UMASK, mask) }).map(|old| old as c_uint)
+}
+
+/// `clock_gettime(CLOCK_MONOTONIC)`, in milliseconds.
+pub fn clock_milliseconds() -> Result<u64, Errno> {
+    let mut now = Timespec { seconds: 0, nanoseconds: 0 };
+    // SAFETY: a struct timespec can be written there.
+    check(unsafe { syscall!(CLOCK_GETTIME, CLOCK_MONOTONIC, &raw mut now) })?;
+    #[expect(clippy::cast_sign_loss, reason = "the monotonic clock counts from boot")]
+    Ok(now.seconds as u64 * 1000 + now.nanoseconds as u64 / 1_000_000)
+}
