@@ -108,7 +108,7 @@ pub struct untty_error {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct untty_stdio {
-    /// One of UNTTY_STDIO_….
+    /// One of the UNTTY_STDIO_ constants.
     pub kind: u32,
     /// For UNTTY_STDIO_FD.
     pub fd: c_int,

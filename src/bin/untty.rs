@@ -561,6 +561,12 @@ impl Line {
 
 // Where it begins.
 
+// The libc crate links the C library only if nobody has asked it to rely on std for that; who else is in the build
+// (the tests' dependencies) must not decide.
+#[cfg(feature = "libc")]
+#[link(name = "c")]
+unsafe extern "C" {}
+
 /// With the C library: its start files call this.
 #[cfg(feature = "libc")]
 #[unsafe(no_mangle)]
@@ -617,6 +623,10 @@ mod start_file {
         sys::exit(run(Arguments { argv, envp: argv.wrapping_add(argc + 1) }))
     }
 }
+
+/// Nothing unwinds here, but the precompiled core, if little of it is optimised away, asks for who would handle it.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
