@@ -22,8 +22,19 @@ impl Errno {
     /// The symbolic name, such as `"ENOENT"`; `None` for a number that Linux does not use.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
-        let index = usize::try_from(self.0).ok()?.checked_sub(1)?;
-        NAMES.split(' ').nth(index).filter(|name| *name != "-")
+        // Not str::split, which the compiler cannot prove never to panic.
+        let mut start = 0;
+        let mut number = 1;
+        for (at, byte) in NAMES.bytes().enumerate() {
+            if byte == b' ' {
+                if number == self.0 {
+                    return NAMES.get(start..at).filter(|name| *name != "-");
+                }
+                number += 1;
+                start = at + 1;
+            }
+        }
+        None
     }
 
     pub(crate) const EPERM: Self = Self(1);
@@ -243,25 +254,23 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// Writes a number in decimal, digit by digit.
-pub(crate) fn write_number(number: i32, write: &mut dyn FnMut(&str)) {
+fn write_number(number: i32, write: &mut dyn FnMut(&str)) {
     if number < 0 {
         write("-");
     }
-    let mut rest = number.unsigned_abs();
-    let mut power: u32 = 1;
-    while rest / power > 9 {
-        power *= 10;
-    }
-    while power > 0 {
-        let digit = (rest / power) as usize;
-        write("0123456789".get(digit..=digit).unwrap_or_default());
-        rest %= power;
-        power /= 10;
-    }
+    write_digits(number.unsigned_abs(), write);
 }
 
-/// Linux's names in order, from 1 (`asm-generic/errno.h`, which every supported architecture shares), in one string:
-/// a table of slices would be three times as large and need relocations.
+fn write_digits(number: u32, write: &mut dyn FnMut(&str)) {
+    if number > 9 {
+        write_digits(number / 10, write);
+    }
+    let digit = (number % 10) as usize;
+    write("0123456789".get(digit..=digit).unwrap_or_default());
+}
+
+/// Linux's names in order, from 1 (`asm-generic/errno.h`, which every supported architecture shares), each with a space
+/// after it: a table of slices would be three times as large and need relocations.
 const NAMES: &str = "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK \
 EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE \
 EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY ELOOP - ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG \
@@ -271,4 +280,4 @@ ELIBSCN ELIBMAX ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS ENOTSOCK EDESTADDRREQ E
 EPROTONOSUPPORT ESOCKTNOSUPPORT EOPNOTSUPP EPFNOSUPPORT EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL ENETDOWN ENETUNREACH \
 ENETRESET ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN ESHUTDOWN ETOOMANYREFS ETIMEDOUT ECONNREFUSED EHOSTDOWN \
 EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN ENOTNAM ENAVAIL EISNAM EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE \
-ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE ERFKILL EHWPOISON";
+ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE ERFKILL EHWPOISON ";

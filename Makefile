@@ -1,0 +1,103 @@
+# The C side: libuntty.a, libuntty.so, untty.h, untty.pc and the command.
+#
+#   make [BACKEND=libc|raw] [TARGET=triple]      builds them below target/c
+#   make install [PREFIX=/usr/local] [LIBDIR=…] [DESTDIR=…]
+#   make check                                   builds and runs every C example and all tests
+#   make header                                  writes include/untty.h anew from src/capi.rs
+#
+# A cross target needs its tools: make TARGET=aarch64-unknown-linux-gnu CROSS=aarch64-linux-gnu-
+
+BACKEND ?= libc
+TARGET ?=
+CROSS ?=
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+DESTDIR ?=
+
+CARGO ?= cargo
+CC := $(if $(filter default,$(origin CC)),$(CROSS)gcc,$(CC))
+LD := $(if $(filter default,$(origin LD)),$(CROSS)ld,$(LD))
+AR := $(if $(filter default,$(origin AR)),$(CROSS)ar,$(AR))
+OBJCOPY ?= $(CROSS)objcopy
+
+ifeq ($(filter $(BACKEND),libc raw),)
+$(error BACKEND is libc or raw, not "$(BACKEND)")
+endif
+
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+major := $(firstword $(subst ., ,$(version)))
+out := target/c/$(if $(TARGET),$(TARGET)/)$(BACKEND)
+cargo_out := $(out)/cargo/$(if $(TARGET),$(TARGET)/)
+cargo_flags := --locked --no-default-features --target-dir $(out)/cargo $(if $(TARGET),--target $(TARGET))
+sources := Cargo.toml Cargo.lock build.rs src/lib.rs $(wildcard src/*.rs src/*/*.rs)
+
+# What the library exports.
+exports := $(shell sed -n 's/^ *\(untty_[a-z_]*\);$$/\1/p' untty.map)
+
+# Nothing but the C library may be missing from the shared library; with the raw backend, nothing at all.
+libs_libc := -lc
+libs_raw :=
+
+artifacts := $(out)/libuntty.a $(out)/libuntty.so.$(version) $(out)/untty.pc $(out)/untty
+
+.DELETE_ON_ERROR:
+.PHONY: all install check header clean
+
+all: $(artifacts)
+
+$(out)/cargo.a: $(sources)
+	$(CARGO) rustc $(cargo_flags) --profile capi --lib --features $(BACKEND),capi --crate-type staticlib -- \
+	    --cfg untty_panic_handler -C relocation-model=pic -C force-unwind-tables=no
+	cp $(cargo_out)capi/libuntty.a $@
+
+# rustc's archive holds the whole of core. One object with what the exports reach, and only them to be seen, remains.
+$(out)/untty.o: $(out)/cargo.a untty.map
+	$(LD) -r --gc-sections $(addprefix -u ,$(exports)) -o $@.whole $<
+	$(OBJCOPY) $(addprefix --keep-global-symbol=,$(exports)) --strip-unneeded \
+	    --remove-section=.comment --remove-section=.eh_frame --remove-section=.rela.eh_frame $@.whole $@
+	rm $@.whole
+
+$(out)/libuntty.a: $(out)/untty.o
+	rm -f $@
+	$(AR) rcsD $@ $<
+
+# -z defs: a path that panics calls a function that does not exist (src/lib.rs), and this link fails.
+$(out)/libuntty.so.$(version): $(out)/untty.o untty.map
+	$(CC) -shared -nostdlib -o $@ $< $(libs_$(BACKEND)) -Wl,-soname,libuntty.so.$(major) -Wl,-z,defs -Wl,-z,relro,-z,now \
+	    -Wl,-z,noexecstack -Wl,--version-script=untty.map -Wl,--build-id=none -Wl,-O1 -Wl,-s
+	ln -sf $(@F) $(out)/libuntty.so.$(major)
+	ln -sf $(@F) $(out)/libuntty.so
+
+$(out)/untty: $(sources)
+	$(CARGO) build $(cargo_flags) --release --bin untty --features $(BACKEND)
+	cp $(cargo_out)release/untty $@
+
+$(out)/untty.pc: untty.pc.in Cargo.toml Makefile FORCE
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))|' \
+	    -e 's|@INCLUDEDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))|' -e 's|@VERSION@|$(version)|' $< > $@
+
+# The prefix may differ from the last time.
+.PHONY: FORCE
+FORCE:
+
+install: all
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR)
+	install -m 644 $(out)/libuntty.a $(DESTDIR)$(LIBDIR)/libuntty.a
+	install -m 755 $(out)/libuntty.so.$(version) $(DESTDIR)$(LIBDIR)/libuntty.so.$(version)
+	ln -sf libuntty.so.$(version) $(DESTDIR)$(LIBDIR)/libuntty.so.$(major)
+	ln -sf libuntty.so.$(version) $(DESTDIR)$(LIBDIR)/libuntty.so
+	install -m 644 $(out)/untty.pc $(DESTDIR)$(LIBDIR)/pkgconfig/untty.pc
+	install -m 644 include/untty.h $(DESTDIR)$(INCLUDEDIR)/untty.h
+	install -m 755 $(out)/untty $(DESTDIR)$(BINDIR)/untty
+
+# tests/c_interface.rs builds and runs the C examples, with both backends.
+check: all
+	$(CARGO) test --locked --no-default-features --features $(BACKEND)
+
+header:
+	UNTTY_BLESS=1 $(CARGO) test --locked --test header
+
+clean:
+	rm -rf target/c
