@@ -111,6 +111,11 @@ pub unsafe fn close_except(lowest: i32, keep: &[i32]) {
     fds::close_except(lowest, keep, &[]);
 }
 
+/// The README's Rust code is compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// For the C artifacts alone: the crate has no path that panics, and this proves it. The function does not exist, so
 /// linking fails if a call to it is left.
 #[cfg(all(any(untty_panic_handler, cargo_c), not(test)))]
