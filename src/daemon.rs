@@ -189,7 +189,8 @@ impl<'a> Daemon<'a> {
     /// # Notes
     /// Signals are blocked in the caller until the sequence is done, and then have their usual meaning while the
     /// daemon gets ready. A caller that one of them ends leaves the daemon running; the daemon learns it from
-    /// [`Handle::ready`] (EPIPE).
+    /// [`Handle::ready`] (EPIPE). A caller that is killed (SIGKILL) before the sequence is done leaves no daemon.
+    /// A caller that handles SIGCHLD gets one, for the leader.
     ///
     /// # References
     /// `daemon(7)`, `fork(2)`, `setsid(2)`, `credentials(7)`; POSIX.1-2024, General Terminal Interface, 11.1.3.
@@ -220,7 +221,9 @@ impl<'a> Daemon<'a> {
     /// Both arrays must end with NULL and hold valid C strings. With feature `raw`, no C library is in the process.
     ///
     /// # Notes
-    /// The leader stays until the outcome is known: it alone can tell an exec from a death (`setpgid(2)`, EACCES).
+    /// The leader stays until the outcome is known: it alone can tell an exec from a death (`setpgid(2)`, EACCES). A
+    /// program that the kernel kills while it loads it (no memory for its segments) counts as executed. If the caller
+    /// is killed before it was told, the daemon is killed too.
     pub unsafe fn spawn(&self, program: &CStr, argv: StringArray, envp: StringArray) -> Result<i32, Error> {
         match self.return_in_caller().accept_threads().start(After::Exec { program, argv, envp })? {
             Process::Caller { daemon } => Ok(daemon),
@@ -463,14 +466,16 @@ fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter)
     let message = match executed {
         Ok(Err(Errno::EACCES | Errno::EPERM)) => Message::Ready(daemon),
         Ok(_) => {
-            // Ignored: it is reaped, so that nothing is left, not even a zombie.
+            // Ignored: it is reaped so that nothing is left, not even a zombie.
             let _ = fds::uninterrupted(|| sys::wait_and_reap(daemon));
             Message::Failed(Error::new(Step::Wait, Errno::ESRCH))
         }
         Err(error) => Message::Failed(error),
     };
-    // Ignored: without a caller there is nobody to tell.
-    let _ = reporter.tell(message);
+    if reporter.tell(message).is_err() {
+        // The caller was killed. Nobody learns that there is a daemon, so there shall be none; nor this leader.
+        let _ = sys::kill(-leader, sys::SIGKILL);
+    }
     sys::exit(0)
 }
 
