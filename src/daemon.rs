@@ -353,6 +353,7 @@ impl Daemon<'_> {
         self.set_umask()?;
         streams.put_in_place()?;
         self.close_others(reporter, witness.as_ref());
+        // 10 and 11 have their place here: the pid file, then the privileges.
         if let After::Exec { program, argv, envp } = after {
             self.unblock_signals(mask)?;
             // SAFETY: spawn's caller has promised that the arrays are what execve wants.

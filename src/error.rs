@@ -44,7 +44,6 @@ impl Errno {
     pub(crate) const EINTR: Self = Self(4);
     #[cfg(feature = "capi")]
     pub(crate) const E2BIG: Self = Self(7);
-    pub(crate) const EBADF: Self = Self(9);
     pub(crate) const ECHILD: Self = Self(10);
     pub(crate) const EACCES: Self = Self(13);
     pub(crate) const EFAULT: Self = Self(14);
@@ -52,7 +51,6 @@ impl Errno {
     pub(crate) const ENODEV: Self = Self(19);
     pub(crate) const EINVAL: Self = Self(22);
     pub(crate) const EMFILE: Self = Self(24);
-    pub(crate) const ENFILE: Self = Self(23);
     pub(crate) const EPIPE: Self = Self(32);
     pub(crate) const EPROTO: Self = Self(71);
     pub(crate) const ETIMEDOUT: Self = Self(110);

@@ -1,7 +1,7 @@
 //! Descriptors: owning one, keeping clear of 0 to 2, and closing all the others.
 
 use crate::error::Errno;
-use crate::sys::{self, PollFd};
+use crate::sys;
 use core::ffi::{CStr, c_int};
 use core::mem::{self, MaybeUninit};
 use core::slice;
@@ -79,14 +79,12 @@ fn number(fd: u32) -> c_int {
 /// All of them may be tried one after the other: closing what is closed already does nothing.
 pub(crate) fn close_except(lowest: c_int, keep: &[c_int], own: &[c_int]) {
     let lowest = u32::try_from(lowest).unwrap_or(0);
-    let mut kept = Kept::new([keep, own], lowest);
+    let mut kept = Kept::new(keep, own, lowest);
     if close_ranges(lowest, &mut kept).is_ok() || close_listed(lowest, &mut kept).is_some() {
         return;
     }
-    let known = own.iter().filter_map(|fd| u32::try_from(*fd).ok()).max().unwrap_or(0);
-    // A kernel that did not clamp, or clamped to something else, is noticed by its answer.
-    let size = table_size().filter(|size| *size > known).unwrap_or_else(largest_limit);
-    close_probed(lowest, size, &mut kept);
+    let end = table_size(own).unwrap_or_else(largest_limit);
+    (lowest..end).filter(|fd| !kept.contains(*fd)).for_each(|fd| close(number(fd)));
 }
 
 // The first rung: close_range, Linux 5.9.
@@ -111,9 +109,13 @@ fn close_ranges(lowest: u32, kept: &mut Kept<'_>) -> Result<(), Errno> {
 
 // The second rung: /proc.
 
-/// Closes what `/proc/self/fd` lists. `None` when there is no such list, or when it is not ours.
+/// Closes what `/proc/thread-self/fd` lists. `None` when there is no such list, or when it is not ours.
 fn close_listed(lowest: u32, kept: &mut Kept<'_>) -> Option<()> {
+    const PROCFS: usize = 0x9fa0; // statfs(2), PROC_SUPER_MAGIC
     let directory = Directory(open_list(lowest, kept)?);
+    if sys::file_system_type(directory.0) != Ok(PROCFS) {
+        return None;
+    }
     let mut found_itself = false;
     directory.for_each_number(|fd| {
         if fd == directory.0.unsigned_abs() {
@@ -122,21 +124,24 @@ fn close_listed(lowest: u32, kept: &mut Kept<'_>) -> Option<()> {
             close(number(fd));
         }
     })?;
-    // A list of this process's descriptors has the one that it is read from. Anything else is not procfs.
+    // A list of our descriptors has the one that it is read from.
     found_itself.then_some(())
 }
 
-/// Opens `/proc/self/fd`. Where no descriptor is free, one that is to be closed anyway makes room.
+/// Opens the list of this thread's descriptors, which are the process's unless it has made itself a table of its own
+/// (`unshare(CLONE_FILES)`). Where no descriptor is free, one that is to be closed anyway makes room.
 fn open_list(lowest: u32, kept: &mut Kept<'_>) -> Option<c_int> {
-    let open = || uninterrupted(|| sys::open(c"/proc/self/fd", sys::O_RDONLY | sys::O_DIRECTORY | sys::O_CLOEXEC, 0));
+    let flags = sys::O_RDONLY | sys::O_DIRECTORY | sys::O_CLOEXEC;
+    let open = || uninterrupted(|| sys::open(c"/proc/thread-self/fd", flags, 0));
     match open() {
-        Err(Errno::EMFILE | Errno::ENFILE) => {}
+        Err(Errno::EMFILE) => {}
         result => return result.ok(),
     }
+    // Every number below the limit is taken, so the first one that need not be kept will do.
     let limit = u32::try_from(sys::descriptor_limit().ok()?.soft).unwrap_or(u32::MAX);
-    // With EMFILE every number below the limit is taken, so the first one that need not be kept will do.
-    let room = (lowest..limit).find(|fd| !kept.contains(*fd) && sys::close(number(*fd)) != Err(Errno::EBADF));
-    room.and_then(|_| open().ok())
+    let room = (lowest..limit).find(|fd| !kept.contains(*fd))?;
+    close(number(room));
+    open().ok()
 }
 
 /// A directory whose names are numbers, closed when dropped. It may have any number, also 0.
@@ -200,14 +205,16 @@ pub(crate) fn thread_count() -> Option<usize> {
     Some(count)
 }
 
-// The third rung: no /proc. Ask the kernel for the size of the table, and probe it.
+// The third rung: no /proc. Ask the kernel for the size of the table, and close up to there, number by number.
+// (Nothing cheaper tells whether a number is in use: poll takes an O_PATH descriptor for a closed one.)
 
 /// How many descriptors this process's table can hold at the moment, whatever RLIMIT_NOFILE says.
 ///
 /// The kernel clamps `select`'s nfds to the size of the caller's table (`core_sys_select`: max_fds) before it copies
 /// that many bits in. So a bitmap that ends where memory ends gives EFAULT exactly when the table is larger than it.
-/// `None` where the kernel does not say: no MMU, a filter, more than 8 Mi descriptors.
-fn table_size() -> Option<u32> {
+/// `None` where the kernel does not say (no MMU, a filter, more than 8 Mi descriptors), or not the truth: the table
+/// has room for our own descriptors.
+fn table_size(own: &[c_int]) -> Option<u32> {
     const BITMAP: usize = 1 << 20; // 8 Mi descriptors
     const GUARD: usize = 1 << 16; // the largest page
     let bitmap = sys::mmap(BITMAP + GUARD).ok()?;
@@ -219,7 +226,7 @@ fn table_size() -> Option<u32> {
     // SAFETY: the mapping is ours and no longer used.
     // Ignored: it succeeded for this mapping or leaves it where it hurts nobody.
     let _ = unsafe { sys::munmap(bitmap, BITMAP + GUARD) };
-    size
+    size.filter(|size| own.iter().all(|fd| *fd < number(*size)))
 }
 
 /// The size in bytes of the smallest bitmap that the kernel finds long enough.
@@ -243,43 +250,33 @@ fn largest_limit() -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX).min(c_int::MAX.unsigned_abs())
 }
 
-/// Closes what is open from `lowest` to below `end`, asking for 64 at a time which ones are.
-fn close_probed(lowest: u32, end: u32, kept: &mut Kept<'_>) {
-    const BLOCK: u32 = 64;
-    let mut block = [PollFd { fd: -1, events: 0, revents: 0 }; BLOCK as usize];
-    for first in (lowest..end).step_by(BLOCK as usize) {
-        for (slot, fd) in block.iter_mut().zip(first..end) {
-            *slot = PollFd { fd: number(fd), events: 0, revents: 0 };
-        }
-        // EINVAL where the soft limit is below 64: then each is closed unasked.
-        let answered = sys::poll(&mut block).is_ok();
-        for (slot, fd) in block.iter().zip(first..end) {
-            let closed = answered && slot.revents & sys::POLLNVAL != 0;
-            if !closed && !kept.contains(fd) {
-                close(slot.fd);
-            }
-        }
-    }
-}
-
 /// The descriptors to keep, in any order, some of them twice, negative or absurdly high.
 ///
 /// There is no room for a sorted copy, so a window of 4096 numbers is made a bitmap in one pass through the lists, and
 /// moved up as the work moves up.
 struct Kept<'a> {
-    lists: [&'a [c_int]; 2],
+    keep: &'a [c_int],
+    own: &'a [c_int],
     start: u32,
     window: [u64; Kept::WORDS],
     /// The lowest one above the window.
     above: Option<u32>,
+    /// How often the window was moved.
+    moves: u32,
+    /// What is not below is not open, and need not be kept.
+    end: u32,
 }
 
 impl<'a> Kept<'a> {
     const WORDS: usize = 64;
     const WIDTH: u32 = 64 * u64::BITS;
+    /// After so many moves, it is time to ask how far they can lead: a list of a million numbers from everywhere would
+    /// otherwise be read half a million times.
+    const MANY_MOVES: u32 = 256;
 
-    fn new(lists: [&'a [c_int]; 2], lowest: u32) -> Self {
-        let mut kept = Self { lists, start: 0, window: [0; Self::WORDS], above: None };
+    fn new(keep: &'a [c_int], own: &'a [c_int], lowest: u32) -> Self {
+        let window = [0; Self::WORDS];
+        let mut kept = Self { keep, own, start: 0, window, above: None, moves: 0, end: u32::MAX };
         kept.move_to(lowest);
         kept
     }
@@ -302,7 +299,12 @@ impl<'a> Kept<'a> {
 
     fn move_to(&mut self, fd: u32) {
         (self.start, self.window, self.above) = (fd, [0; Self::WORDS], None);
-        for kept in self.lists.into_iter().flatten().filter_map(|kept| u32::try_from(*kept).ok()) {
+        self.moves += 1;
+        if self.moves == Self::MANY_MOVES {
+            self.end = table_size(self.own).unwrap_or(u32::MAX);
+        }
+        let numbers = self.keep.iter().chain(self.own).filter_map(|kept| u32::try_from(*kept).ok());
+        for kept in numbers.filter(|kept| *kept < self.end) {
             let Some(offset) = kept.checked_sub(self.start) else { continue };
             match self.window.get_mut((offset / u64::BITS) as usize) {
                 Some(word) => *word |= 1 << (offset % u64::BITS),

@@ -83,8 +83,6 @@ pub struct Stat {
 
 /// `POLLIN`.
 pub const POLLIN: i16 = 1;
-/// `POLLNVAL`.
-pub const POLLNVAL: i16 = 0x20;
 /// The type bits of a mode.
 pub const S_IFMT: u32 = 0o170_000;
 /// The type of a character device.

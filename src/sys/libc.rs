@@ -5,7 +5,7 @@
 
 pub use super::kernel::*;
 use crate::error::Errno;
-use core::ffi::{CStr, c_char, c_int, c_long, c_short, c_uint, c_void};
+use core::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
 
@@ -137,6 +137,16 @@ pub fn fstat(fd: c_int) -> Result<Stat, Errno> {
     Ok(Stat { mode: stat.st_mode, device: stat.st_rdev })
 }
 
+/// `fstatfs(fd)`: the type of the file system.
+pub fn file_system_type(fd: c_int) -> Result<usize, Errno> {
+    let mut information = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: a struct statfs can be written there.
+    check(unsafe { libc::fstatfs(fd, information.as_mut_ptr()) })?;
+    // SAFETY: fstatfs succeeded and filled it.
+    let information = unsafe { information.assume_init() };
+    usize::try_from(information.f_type).map_err(|_| Errno::EINVAL)
+}
+
 /// `stat(path)`
 pub fn stat(path: &CStr) -> Result<Stat, Errno> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
@@ -210,17 +220,6 @@ pub unsafe fn pselect6(nfds: c_int, readable: *mut BitmapWord) -> Result<usize, 
     let none = ptr::null::<c_void>();
     // SAFETY: the caller's promise for the bitmap; the time lives through the call.
     check_long(unsafe { libc::syscall(libc::SYS_pselect6, nfds, readable, none, none, &raw const zero, none) })
-}
-
-/// `poll(fds, 0)`: how many have something to tell.
-pub fn poll(fds: &mut [PollFd]) -> Result<usize, Errno> {
-    const {
-        assert!(size_of::<PollFd>() == size_of::<libc::pollfd>() && size_of::<c_short>() == 2);
-    }
-    let count = fds.len() as libc::nfds_t;
-    // SAFETY: PollFd is laid out as struct pollfd, and so many can be read and written.
-    let result = unsafe { libc::poll(fds.as_mut_ptr().cast::<libc::pollfd>(), count, 0) };
-    usize::try_from(result).map_err(|_| errno())
 }
 
 /// `ppoll(fds, timeout, mask)`: waits until one has something to tell, at most that long, with that signal mask.

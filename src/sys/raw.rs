@@ -164,6 +164,15 @@ pub fn fstat(fd: c_int) -> Result<Stat, Errno> {
     Ok(from_kernel(&stat))
 }
 
+/// `fstatfs(fd)`: the type of the file system.
+pub fn file_system_type(fd: c_int) -> Result<usize, Errno> {
+    let mut information = MaybeUninit::<[usize; 15]>::uninit(); // struct statfs, on all 64-bit architectures
+    // SAFETY: the kernel's structure can be written there.
+    check(unsafe { syscall!(FSTATFS, fd, information.as_mut_ptr()) })?;
+    // SAFETY: fstatfs succeeded and has written the first word, which is the type.
+    Ok(unsafe { information.as_ptr().cast::<usize>().read() })
+}
+
 /// `newfstatat(AT_FDCWD, path, 0)`
 pub fn stat(path: &CStr) -> Result<Stat, Errno> {
     let mut stat = MaybeUninit::<KernelStat>::uninit();
@@ -241,11 +250,6 @@ pub unsafe fn pselect6(nfds: c_int, readable: *mut BitmapWord) -> Result<usize, 
     let zero = Timespec { seconds: 0, nanoseconds: 0 };
     // SAFETY: the caller's promise for the bitmap; the time lives through the call.
     check(unsafe { syscall!(PSELECT6, nfds, readable, 0, 0, &raw const zero, 0) })
-}
-
-/// `ppoll(fds, 0, NULL)`: how many have something to tell.
-pub fn poll(fds: &mut [PollFd]) -> Result<usize, Errno> {
-    ppoll(fds, Some(Timespec { seconds: 0, nanoseconds: 0 }), None)
 }
 
 /// `ppoll(fds, timeout, mask)`: waits until one has something to tell, at most that long, with that signal mask.
