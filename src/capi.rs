@@ -437,8 +437,9 @@ unsafe fn as_daemon(options: &untty_options) -> Result<Daemon<'_>, Errno> {
     if options.flags & !KNOWN_FLAGS != 0 || options.reserved != 0 || set(UNTTY_KEEP_UMASK) && set(UNTTY_SET_UMASK) {
         return Err(Errno::EINVAL);
     }
+    let count = if set(UNTTY_KEEP_DESCRIPTORS) { 0 } else { options.keep_count };
     // SAFETY: NULL or valid.
-    let keep = unsafe { list(options.keep, options.keep_count) }?;
+    let keep = unsafe { list(options.keep, count) }?;
     // SAFETY: NULL or valid.
     let input = unsafe { as_stdio(&options.input) }?;
     // SAFETY: NULL or valid.

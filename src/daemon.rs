@@ -33,6 +33,7 @@ pub struct Daemon<'a> {
     reset_signals: bool,
     accept_threads: bool,
     return_in_caller: bool,
+    hold_signals: bool,
     deadline: Option<Duration>,
 }
 
@@ -77,6 +78,7 @@ impl<'a> Daemon<'a> {
             reset_signals: true,
             accept_threads: false,
             return_in_caller: false,
+            hold_signals: false,
             deadline: None,
         }
     }
@@ -153,6 +155,13 @@ impl<'a> Daemon<'a> {
     /// When the daemon is ready, the caller returns its process id instead of exiting.
     pub const fn return_in_caller(mut self) -> Self {
         self.return_in_caller = true;
+        self
+    }
+
+    /// When the daemon is ready, all signals stay blocked in the caller. For a launcher that returns, says something and
+    /// exits: a ^C of the last moment, held back until then, would end it with a status that denies the daemon.
+    pub const fn hold_signals(mut self) -> Self {
+        self.hold_signals = true;
         self
     }
 
@@ -426,7 +435,9 @@ impl Daemon<'_> {
             Ok(Outcome::GaveUp(status)) if !self.return_in_caller => sys::exit(status),
             _ => {}
         }
-        let _ = signals::set_mask(mask); // a call that has succeeded before; the outcome matters more
+        if !(self.hold_signals && matches!(outcome, Ok(Outcome::Ready(_)))) {
+            let _ = signals::set_mask(mask); // a call that has succeeded before; the outcome matters more
+        }
         match outcome? {
             Outcome::Ready(daemon) => Ok(Process::Caller { daemon }),
             Outcome::GaveUp(status) => Err(Error::new(Step::Fail, Errno::new(status))),

@@ -1,9 +1,1166 @@
-//! To be written.
+//! The C interface, as C programs meet it: the installed header and libraries, both backends, static and shared, side
+//! by side. The programs are `tests/c/*.c` and `examples-c/*.c`; whatever they are asked, every library must answer
+//! the same, and where processes are involved, the warden sees that nothing is left.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
 mod harness;
 
+use harness::{End, Event, Meeting, PATIENCE, Scratch, State, Warden, differences, is_root, run};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+use std::{env, fs, thread};
+
 fn main() {
-    harness::main(&[], &[]);
+    // What is built here is removed when this process ends; exit runs no destructor of a static.
+    // SAFETY: the function may be called at any exit, and unwinds never.
+    unsafe { libc::atexit(remove_workshop) };
+    harness::main(
+        &[
+            ("header_is_clean_c", header_is_clean_c),
+            ("header_is_clean_cxx", header_is_clean_cxx),
+            ("install_puts_exactly_the_promised_files", install_puts_exactly_the_promised_files),
+            ("libraries_export_exactly_the_promised_names", libraries_export_exactly_the_promised_names),
+            ("raw_libraries_need_no_symbol", raw_libraries_need_no_symbol),
+            ("libraries_have_no_state_and_few_needs", libraries_have_no_state_and_few_needs),
+            ("names_messages_and_version", names_messages_and_version),
+            ("what_cannot_work_is_refused", what_cannot_work_is_refused),
+            ("options_of_every_size", options_of_every_size),
+            ("closing", closing),
+            ("daemon_does_what_daemon_3_does", daemon_does_what_daemon_3_does),
+            ("daemon_that_fails_leaves_the_caller_as_it_was", daemon_that_fails_leaves_the_caller_as_it_was),
+            ("daemon_without_the_real_dev_null_fails", daemon_without_the_real_dev_null_fails),
+            ("threads_are_refused_or_accepted", threads_are_refused_or_accepted),
+            ("detach_by_default_changes_all", detach_by_default_changes_all),
+            ("detach_keeps_all_that_it_is_told_to", detach_keeps_all_that_it_is_told_to),
+            ("keep_is_not_looked_at_when_all_is_kept", keep_is_not_looked_at_when_all_is_kept),
+            ("detach_sets_all_that_it_is_told_to", detach_sets_all_that_it_is_told_to),
+            ("streams_can_be_any_descriptor", streams_can_be_any_descriptor),
+            ("caller_returns_the_daemons_pid", caller_returns_the_daemons_pid),
+            ("caller_waits_until_it_is_ready", caller_waits_until_it_is_ready),
+            ("ready_can_be_said_once", ready_can_be_said_once),
+            ("ready_without_a_caller_is_epipe", ready_without_a_caller_is_epipe),
+            ("fail_gives_the_caller_the_status", fail_gives_the_caller_the_status),
+            ("fail_without_a_handle_still_ends_the_process", fail_without_a_handle_still_ends_the_process),
+            ("death_without_a_word_is_a_failure", death_without_a_word_is_a_failure),
+            ("deadline_ends_the_start", deadline_ends_the_start),
+            ("example_shortest", example_shortest),
+            ("example_tcp_server", example_tcp_server),
+            ("example_keep_fd", example_keep_fd),
+            ("example_what_changed", example_what_changed),
+            ("example_freestanding", example_freestanding),
+            ("rust_examples_do_the_same", rust_examples_do_the_same),
+        ],
+        &[],
+    );
+}
+
+// The workshop: what is built, once in this process.
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const BACKENDS: [&str; 2] = ["libc", "raw"];
+const STRICT: [&str; 5] = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+
+/// What DESIGN promises, and nothing else.
+const EXPORTS: [&str; 9] = [
+    "untty_close_except",
+    "untty_close_from",
+    "untty_daemon",
+    "untty_detach",
+    "untty_error_message",
+    "untty_fail",
+    "untty_ready",
+    "untty_step_name",
+    "untty_version",
+];
+
+static WORKSHOP: OnceLock<Scratch> = OnceLock::new();
+
+extern "C" fn remove_workshop() {
+    if let Some(scratch) = WORKSHOP.get() {
+        // Ignored: it is below the temporary directory, so somebody else will.
+        let _ = fs::remove_dir_all(scratch.path());
+    }
+}
+
+/// A directory of this process's.
+fn workshop() -> &'static Path {
+    WORKSHOP.get_or_init(Scratch::new).path()
+}
+
+/// Runs a command that has to succeed; returns what it printed.
+fn succeed(command: &mut Command) -> String {
+    let (status, output, errors) = run(command);
+    assert!(status.success(), "{command:?}: {status}\n{output}{errors}");
+    output
+}
+
+/// `make`, as somebody would type it: nothing of this test's own cargo or make may leak into it. One at a time, in
+/// whatever test binary.
+fn make(arguments: &[String]) {
+    let target = Path::new(ROOT).join("target");
+    fs::create_dir_all(&target).expect("target/");
+    let lock = fs::File::create(target.join("c-interface.lock")).expect("a lock file");
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive).expect("a lock");
+    let mut make = Command::new("make");
+    for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS", "BACKEND", "TARGET", "CROSS"] {
+        make.env_remove(name);
+    }
+    for name in ["PREFIX", "LIBDIR", "DESTDIR", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS"] {
+        make.env_remove(name);
+    }
+    succeed(make.arg("-C").arg(ROOT).args(arguments));
+}
+
+/// Where a backend's library is installed.
+fn prefix(backend: &str) -> PathBuf {
+    static INSTALLED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let prefix = workshop().join(backend);
+    // A test that panicked in here has left nothing half done that the next one would not do again.
+    let mut installed = INSTALLED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !installed.contains(backend) {
+        make(&["install".into(), format!("BACKEND={backend}"), format!("PREFIX={}", prefix.display())]);
+        installed.insert(backend.into());
+    }
+    prefix
+}
+
+/// One way to have the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Flavour {
+    backend: &'static str,
+    shared: bool,
+}
+
+const FLAVOURS: [Flavour; 4] = [
+    Flavour { backend: "libc", shared: false },
+    Flavour { backend: "libc", shared: true },
+    Flavour { backend: "raw", shared: false },
+    Flavour { backend: "raw", shared: true },
+];
+
+impl Flavour {
+    fn is_raw(self) -> bool {
+        self.backend == "raw"
+    }
+
+    /// How the functions fail that fail as libc's do: the result, and errno afterwards.
+    fn failure(self, errno: Errno) -> String {
+        if self.is_raw() { format!("-{} 0", errno as i32) } else { format!("-1 {}", errno as i32) }
+    }
+
+    /// A program of `tests/c`, linked with this library.
+    fn program(self, name: &str) -> Command {
+        let directory = workshop().join(format!("{}-{}", self.backend, if self.shared { "shared" } else { "static" }));
+        let program = directory.join(name);
+        build_once(&program, || {
+            fs::create_dir_all(&directory).expect("a directory");
+            let prefix = prefix(self.backend);
+            let mut compiler = Command::new("gcc");
+            compiler.args(STRICT).arg("-pthread").arg("-I").arg(prefix.join("include"));
+            compiler.arg("-o").arg(&program).arg(Path::new(ROOT).join("tests/c").join(format!("{name}.c")));
+            if self.shared {
+                compiler.arg("-L").arg(prefix.join("lib")).arg("-luntty");
+                compiler.arg(format!("-Wl,-rpath,{}", prefix.join("lib").display()));
+            } else {
+                compiler.arg(prefix.join("lib/libuntty.a"));
+            }
+            succeed(&mut compiler);
+        });
+        Command::new(program)
+    }
+
+    /// An example, compiled by the very command that its first comment tells, against the installed library. A shell
+    /// function adds what a strict reader would.
+    fn example(self, name: &str) -> Command {
+        let link = if self.shared { "shared" } else { "static" };
+        let directory = workshop().join(format!("examples-{}-{link}", self.backend));
+        let program = directory.join(name);
+        let prefix = prefix(self.backend);
+        build_once(&program, || {
+            fs::create_dir_all(&directory).expect("a directory");
+            let file = format!("{name}.c");
+            let source = fs::read_to_string(Path::new(ROOT).join("examples-c").join(&file)).expect("the example");
+            fs::write(directory.join(&file), &source).expect("a copy");
+            let told =
+                source.lines().map(|line| line.trim_start_matches([' ', '*'])).find(|line| line.starts_with("cc "));
+            let told = told.expect("the example tells how it is compiled");
+            assert!(told.contains(&format!("-o {name} {file} $(pkg-config --cflags --libs untty)")), "{told}");
+            let more = if self.shared { "" } else { " -static" };
+            let script = format!("cc() {{ command cc {} \"$@\"{more}; }}; {told}", STRICT.join(" "));
+            let mut shell = Command::new("sh");
+            shell.args(["-e", "-c", &script]).current_dir(&directory);
+            succeed(shell.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig")));
+        });
+        let mut command = Command::new(program);
+        if self.shared {
+            command.env("LD_LIBRARY_PATH", prefix.join("lib"));
+        }
+        command
+    }
+}
+
+/// Builds a file unless this process has done so; two tests never build the same one, but may build different ones.
+fn build_once(file: &Path, build: impl FnOnce()) {
+    type Files = Mutex<BTreeMap<PathBuf, Arc<Mutex<bool>>>>;
+    static FILES: Files = Mutex::new(BTreeMap::new());
+    let entry = FILES.lock().expect("nobody panics in here").entry(file.to_owned()).or_default().clone();
+    let mut built = entry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !*built {
+        build();
+        *built = true;
+    }
+}
+
+// What the tests share.
+
+/// A test that cannot be done here.
+fn skipped(test: &str, why: &str) {
+    eprintln!("SKIPPED: {test}: {why}");
+}
+
+/// A program with arguments.
+fn with(mut command: Command, arguments: &[&str]) -> Command {
+    command.args(arguments);
+    command
+}
+
+/// Runs a program to the end of all its processes: how it ended, what was said, and how the orphans ended.
+fn finish(command: &Command) -> (End, Vec<String>, Vec<(i32, End)>) {
+    let mut warden = Warden::start(command);
+    let (mut caller, mut orphans) = (None, Vec::new());
+    loop {
+        match warden.next() {
+            Event::Caller(end) => caller = Some(end),
+            Event::Orphan(pid, end) => orphans.push((pid, end)),
+            Event::None => return (caller.expect("the caller ended"), warden.all_output(), orphans),
+        }
+    }
+}
+
+/// The first line that is said, when it is said.
+fn first_line(warden: &mut Warden) -> String {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(line) = warden.output().first() {
+            return line.clone();
+        }
+        assert!(Instant::now() < end, "nothing was said");
+        thread::yield_now();
+    }
+}
+
+fn terminate(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it lives");
+}
+
+fn number(state: &State, key: &str) -> i32 {
+    state[key].parse().expect("a number")
+}
+
+/// The keys that differ, but for those that every daemonizer must change.
+fn changes(before: &State, after: &State) -> Vec<String> {
+    let ids = ["pid", "parent", "group", "session", "terminal"];
+    let differences = differences(before, after).into_iter();
+    let mut keys: Vec<String> = differences.filter_map(|line| Some(line.split_once(": ")?.0.to_owned())).collect();
+    keys.retain(|key| !ids.contains(&key.as_str()));
+    keys
+}
+
+/// The caller's state before, and the daemon's.
+struct Story {
+    warden: Warden,
+    visitor: harness::Visitor,
+    before: State,
+    after: State,
+    _scratch: Scratch,
+}
+
+impl Story {
+    /// Starts a program that calls, its last argument being where, and checks what every daemon is.
+    fn begin(mut command: Command, arguments: &[&str], directory: Option<&Path>) -> Self {
+        let scratch = Scratch::new();
+        let meeting = Meeting::new(&scratch);
+        command.args(arguments).arg(meeting.path()).current_dir(directory.unwrap_or(scratch.path()));
+        let warden = Warden::start(&command);
+        let mut visitor = meeting.daemon();
+        let (before, after) = (visitor.state(), visitor.state());
+        assert_ne!(after["pid"], before["pid"]);
+        assert_eq!(after["parent"], warden.pid().to_string(), "nothing is between the daemon and init");
+        assert_eq!(after["group"], after["session"]);
+        assert_ne!(after["session"], before["session"]);
+        assert_eq!(after["terminal"], "0");
+        Self { warden, visitor, before, after, _scratch: scratch }
+    }
+
+    /// The same, for one that forks twice.
+    fn begin_untty(command: Command, arguments: &[&str], directory: Option<&Path>) -> Self {
+        let story = Self::begin(command, arguments, directory);
+        assert_ne!(story.after["session"], story.after["pid"], "the daemon is no session leader");
+        assert!(!story.warden.living().contains(&number(&story.after, "session")), "the leader is gone");
+        story
+    }
+
+    fn daemon(&self) -> i32 {
+        number(&self.after, "pid")
+    }
+
+    /// The test has seen enough: hangs up, and expects nothing but a good end.
+    fn end(self) -> Vec<String> {
+        let Self { mut warden, visitor, after, .. } = self;
+        drop(visitor);
+        assert_eq!(warden.rest(), [(number(&after, "pid"), End::Exited(0))]);
+        warden.all_output()
+    }
+}
+
+/// The descriptors that are open in that state.
+fn descriptors(state: &State) -> Vec<i32> {
+    state.keys().filter_map(|key| key.strip_prefix("fd ")?.parse().ok()).collect()
+}
+
+/// Which file it is, without flags.
+fn file_of<'a>(state: &'a State, key: &str) -> &'a str {
+    state[key].split(' ').next().expect("a file")
+}
+
+// The header and the libraries, as files.
+
+fn compile_header(compiler: &mut Command) -> String {
+    let program = workshop().join(format!("header-{:?}", thread::current().id()));
+    let prefix = prefix("libc");
+    compiler.args(["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]);
+    compiler.arg("-I").arg(prefix.join("include")).arg("-o").arg(&program);
+    compiler.arg(Path::new(ROOT).join("tests/c/header.c"));
+    compiler.args(["-x", "none"]).arg(prefix.join("lib/libuntty.a"));
+    succeed(compiler);
+    let output = succeed(&mut Command::new(program));
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[1], env!("CARGO_PKG_VERSION"));
+    lines[0].to_owned()
+}
+
+fn header_is_clean_c() {
+    let mut layouts = BTreeSet::new();
+    for standard in ["c99", "c11", "c17", "gnu17"] {
+        layouts.insert(compile_header(Command::new("gcc").arg(format!("-std={standard}"))));
+        layouts.insert(compile_header(Command::new("cc").arg(format!("-std={standard}")).arg("-O2")));
+    }
+    assert_eq!(layouts.len(), 1, "{layouts:?}");
+    #[cfg(target_pointer_width = "64")]
+    assert_eq!(layouts.first().expect("one"), "96 16 32 8");
+}
+
+fn header_is_clean_cxx() {
+    if Command::new("g++").arg("--version").output().is_err() {
+        return skipped("header_is_clean_cxx", "there is no C++ compiler");
+    }
+    let in_c = compile_header(Command::new("gcc").arg("-std=c99"));
+    for standard in ["c++11", "c++14", "c++17", "c++20"] {
+        assert_eq!(compile_header(Command::new("g++").args(["-x", "c++"]).arg(format!("-std={standard}"))), in_c);
+    }
+}
+
+fn install_puts_exactly_the_promised_files() {
+    let version = env!("CARGO_PKG_VERSION");
+    for backend in BACKENDS {
+        let scratch = Scratch::new();
+        let stage = scratch.file("stage");
+        make(&["install".into(), format!("BACKEND={backend}"), "PREFIX=/opt/x".into(), format!("DESTDIR={stage}")]);
+        let found = succeed(Command::new("find").args([stage.as_str(), "!", "-type", "d", "-printf", "%P %y %m %l\n"]));
+        let found: BTreeSet<&str> = found.lines().map(str::trim_end).collect();
+        let shared = format!("opt/x/lib/libuntty.so.{version} f 755");
+        let promised = [
+            "opt/x/bin/untty f 755".to_owned(),
+            "opt/x/include/untty.h f 644".to_owned(),
+            "opt/x/lib/libuntty.a f 644".to_owned(),
+            format!("opt/x/lib/libuntty.so l 777 libuntty.so.{version}"),
+            format!("opt/x/lib/libuntty.so.0 l 777 libuntty.so.{version}"),
+            shared,
+            "opt/x/lib/pkgconfig/untty.pc f 644".to_owned(),
+        ];
+        // Man pages may come with it.
+        let found: BTreeSet<&str> = found.into_iter().filter(|line| !line.contains("/share/man/")).collect();
+        assert_eq!(found, promised.iter().map(String::as_str).collect());
+        let header = fs::read_to_string(format!("{stage}/opt/x/include/untty.h")).expect("the header");
+        let source = fs::read_to_string(Path::new(ROOT).join("include/untty.h")).expect("the header");
+        assert!(header == source, "the installed header is the committed one");
+
+        let ask = |question: &[&str]| {
+            let mut command = Command::new("pkg-config");
+            command.env("PKG_CONFIG_PATH", format!("{stage}/opt/x/lib/pkgconfig"));
+            succeed(command.args(question).arg("untty")).split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(ask(&["--modversion"]), version);
+        assert_eq!(ask(&["--cflags", "--libs"]), "-I/opt/x/include -L/opt/x/lib -luntty");
+
+        let (_, output, _) = run(Command::new(format!("{stage}/opt/x/bin/untty")).arg("--version"));
+        assert_eq!(output.trim_end(), format!("untty {version}"));
+    }
+}
+
+/// The names that `nm` tells, by those options, of that installed library.
+fn symbols(backend: &str, library: &str, options: &[&str]) -> BTreeSet<String> {
+    let output = succeed(Command::new("nm").args(options).arg(prefix(backend).join("lib").join(library)));
+    let lines = output.lines().filter(|line| !line.is_empty() && !line.ends_with(':'));
+    // The version's own name is an absolute symbol.
+    let lines = lines.filter(|line| !line.contains(" A "));
+    lines.filter_map(|line| line.split_whitespace().last()).map(unversioned).collect()
+}
+
+fn unversioned(name: &str) -> String {
+    name.split('@').next().unwrap_or_default().to_owned()
+}
+
+fn libraries_export_exactly_the_promised_names() {
+    let promised: BTreeSet<String> = EXPORTS.iter().map(ToString::to_string).collect();
+    for backend in BACKENDS {
+        assert_eq!(symbols(backend, "libuntty.a", &["-g", "--defined-only"]), promised, "{backend}");
+        assert_eq!(symbols(backend, "libuntty.so", &["-D", "--defined-only"]), promised, "{backend}");
+    }
+    let header = fs::read_to_string(Path::new(ROOT).join("include/untty.h")).expect("the header");
+    for name in EXPORTS {
+        assert!(header.contains(&format!("{name}(")), "{name} is declared");
+    }
+}
+
+fn raw_libraries_need_no_symbol() {
+    assert_eq!(symbols("raw", "libuntty.a", &["-u"]), BTreeSet::new());
+    assert_eq!(symbols("raw", "libuntty.so", &["-D", "-u"]), BTreeSet::new());
+}
+
+fn libraries_have_no_state_and_few_needs() {
+    for backend in BACKENDS {
+        let library = prefix(backend).join("lib");
+        let sizes = succeed(Command::new("size").arg("-A").arg(library.join("libuntty.a")));
+        for line in sizes.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let [section, size, _] = words[..] {
+                let writable = [".data", ".bss", ".tdata", ".tbss"].iter().any(|name| {
+                    section == *name
+                        || (section.starts_with(&format!("{name}.")) && !section.starts_with(".data.rel.ro"))
+                });
+                assert!(!writable || size == "0", "{backend}: global state: {line}");
+            }
+        }
+        let dynamic = succeed(Command::new("readelf").args(["-d", "-W"]).arg(library.join("libuntty.so")));
+        assert!(dynamic.contains("Library soname: [libuntty.so.0]"), "{dynamic}");
+        assert!(!dynamic.contains("TEXTREL"), "{dynamic}");
+        let needed = dynamic.lines().filter(|line| line.contains("(NEEDED)")).count();
+        assert_eq!(needed, usize::from(backend == "libc"), "nothing but the C library: {dynamic}");
+        let segments = succeed(Command::new("readelf").args(["-l", "-W"]).arg(library.join("libuntty.so")));
+        let stack = segments.lines().find(|line| line.contains("GNU_STACK")).expect("a word about the stack");
+        assert!(!stack.contains('E'.to_string().as_str()) || !stack.contains("RWE"), "{stack}");
+    }
+    // No allocation, no stdio, no environment, no handlers, no end with anything but _exit.
+    let needs = symbols("libc", "libuntty.a", &["-u"]);
+    let never = ["malloc", "calloc", "realloc", "free", "printf", "fprintf", "puts", "fputs", "perror", "syslog"];
+    let never =
+        never.into_iter().chain(["getenv", "setenv", "sigaction", "signal", "exit", "abort", "atexit", "raise"]);
+    let never: BTreeSet<String> = never.map(ToString::to_string).collect();
+    assert_eq!(needs.intersection(&never).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(needs.contains("fork"), "the C library's own fork, with its handlers");
+}
+
+// What needs no process.
+
+/// Every library says the same, which is this.
+fn all_say(program: &str, arguments: &[&str], expected: &str) {
+    for flavour in FLAVOURS {
+        let (status, output, errors) = run(&mut with(flavour.program(program), arguments));
+        assert_eq!(output, expected, "{flavour:?}: {program} {arguments:?}");
+        assert_eq!((status.code(), errors.as_str()), (Some(0), ""), "{flavour:?}: {program} {arguments:?}");
+    }
+}
+
+fn names_messages_and_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = format!(
+        "\
+step -1: unknown
+step 0: unknown
+step 1: options
+step 2: threads
+step 3: stdin
+step 4: stdout
+step 5: stderr
+step 6: pipe
+step 7: fork
+step 8: setsid
+step 9: fork again
+step 10: signals
+step 11: chdir
+step 12: umask
+step 13: close
+step 14: ready
+step 15: wait
+step 16: exec
+step 17: fail
+step 2147483647: unknown
+step -2147483648: unknown
+NULL: no error
+0 0: no error
+1 22: options: invalid options: EINVAL
+2 16: threads: more than one thread is running: EBUSY
+3 2: stdin: cannot open standard input or put it in place: ENOENT
+4 6: stdout: cannot open standard output or put it in place: ENXIO
+5 9: stderr: cannot open standard error or put it in place: EBADF
+6 24: pipe: cannot make the report pipe: EMFILE
+7 11: fork: cannot fork: EAGAIN
+8 1: setsid: cannot start a new session: EPERM
+9 11: fork again: cannot fork a second time: EAGAIN
+10 1: signals: cannot block or reset signals: EPERM
+11 13: chdir: cannot change the working directory: EACCES
+12 38: umask: cannot set the umask: ENOSYS
+13 1: close: cannot close the other descriptors: EPERM
+14 32: ready: cannot report to the caller: EPIPE
+15 3: wait: the daemon died before it was ready: ESRCH
+15 110: wait: the daemon was not ready in time and was ended: ETIMEDOUT
+15 71: wait: cannot wait for the daemon: EPROTO
+16 2: exec: cannot execute the program: ENOENT
+17 7: fail: the daemon gave up: exit status 7
+17 255: fail: the daemon gave up: exit status 255
+99 2: unknown step: ENOENT
+8 0: setsid: cannot start a new session: errno 0
+8 -5: setsid: cannot start a new session: errno -5
+8 9999: setsid: cannot start a new session: errno 9999
+8 2147483647: setsid: cannot start a new session: errno 2147483647
+8 -2147483648: setsid: cannot start a new session: errno -2147483648
+-1 13: unknown step: EACCES
+8 41: setsid: cannot start a new session: errno 41
+8 133: setsid: cannot start a new session: EHWPOISON
+8 134: setsid: cannot start a new session: errno 134
+version {version}
+"
+    );
+    all_say("messages", &[], &expected);
+}
+
+fn what_cannot_work_is_refused() {
+    const OPTIONS: i32 = 1;
+    const DIRECTORY: i32 = 11;
+    let mut expected = String::new();
+    let mut line = |name: &str, step: i32, errno: Errno| expected += &format!("{name}: -1 {step} {}\n", errno as i32);
+    line("no options", OPTIONS, Errno::EFAULT);
+    line("size 0", OPTIONS, Errno::EINVAL);
+    line("size without flags", OPTIONS, Errno::EINVAL);
+    line("size above a page", OPTIONS, Errno::E2BIG);
+    line("size SIZE_MAX", OPTIONS, Errno::E2BIG);
+    for bit in 20..32 {
+        line(&format!("flag {bit}"), OPTIONS, Errno::EINVAL);
+    }
+    line("reserved", OPTIONS, Errno::EINVAL);
+    line("umask kept and set", OPTIONS, Errno::EINVAL);
+    line("umask 01000", OPTIONS, Errno::EINVAL);
+    line("umask UINT32_MAX", OPTIONS, Errno::EINVAL);
+    line("keep NULL", OPTIONS, Errno::EFAULT);
+    line("keep_count SIZE_MAX", OPTIONS, Errno::EINVAL);
+    line("directory missing", DIRECTORY, Errno::ENOENT);
+    line("directory empty", DIRECTORY, Errno::ENOENT);
+    let streams = [("input", 3), ("output", 4), ("error", 5)];
+    let mut each = |what: &str, step: Option<i32>, errno: Errno| {
+        for (stream, its_step) in streams {
+            line(&format!("{stream} {what}"), step.unwrap_or(its_step), errno);
+        }
+    };
+    each("kind 6", Some(OPTIONS), Errno::EINVAL);
+    each("kind UINT32_MAX", Some(OPTIONS), Errno::EINVAL);
+    each("file NULL", Some(OPTIONS), Errno::EFAULT);
+    each("file empty", None, Errno::ENOENT);
+    each("file missing", None, Errno::ENOENT);
+    each("fd -1", None, Errno::EBADF);
+    each("fd not open", None, Errno::EBADF);
+    each("fd INT_MAX", None, Errno::EBADF);
+    line("output link", 4, Errno::ELOOP);
+    line("error link", 5, Errno::ELOOP);
+    line("output fifo", 4, Errno::ENXIO);
+    line("error fifo", 5, Errno::ENXIO);
+    line("output directory", 4, Errno::EISDIR);
+    line("input stdout", 3, Errno::EINVAL);
+    line("output stdout", 4, Errno::EINVAL);
+    line("ready NULL", 14, Errno::EFAULT);
+    line("ready zeroed", 14, Errno::EINVAL);
+    line("ready garbage", 14, Errno::EINVAL);
+    expected += "ready without error: -1\ndetach without anything: -1\n";
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let directory = scratch.file("files");
+        fs::create_dir(&directory).expect("a directory");
+        let (end, output, orphans) = finish(&with(flavour.program("errors"), &[&directory]));
+        assert_eq!(output, expected.lines().collect::<Vec<_>>(), "{flavour:?}");
+        assert_eq!(end, End::Exited(0), "{flavour:?}");
+        // Two of them are found out by the daemon alone, which ends with a status of 1 unless it is killed before.
+        assert!(orphans.iter().all(|(_, end)| [End::Exited(1), End::Killed(9)].contains(end)), "{orphans:?}");
+        assert_eq!(orphans.len(), 2, "{orphans:?}");
+        let mut left: Vec<_> = fs::read_dir(&directory).expect("it").flatten().map(|entry| entry.file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["fifo", "link"], "nothing was created");
+    }
+}
+
+fn options_of_every_size() {
+    for flavour in FLAVOURS {
+        let (end, output, orphans) = finish(&flavour.program("sizes"));
+        assert_eq!(output, ["0 wrong"], "{flavour:?}");
+        assert_eq!(end, End::Exited(0));
+        assert!(orphans.iter().all(|(_, end)| *end == End::Exited(0)), "{orphans:?}");
+        assert!(orphans.len() > 100, "a daemon for every size that is served, not {}", orphans.len());
+    }
+}
+
+fn closing() {
+    let upto = |last: i32| (0..=last).map(|fd| format!(" {fd}")).collect::<String>();
+    all_say("closing", &["from 3"], "0 0: 0 1 2\n");
+    all_say("closing", &["from 40"], &format!("0 0:{}\n", upto(39)));
+    all_say("closing", &["from INT_MAX"], &format!("0 0:{} 777 1000\n", upto(40)));
+    all_say("closing", &["from -5"], "");
+    all_say("closing", &["from INT_MIN"], "");
+    all_say("closing", &["except"], "0 0: 0 1 2 4 5 39 40 777\n");
+    all_say("closing", &["except nothing"], &format!("0 0:{}\n", upto(5)));
+    all_say("closing", &["except -1"], "0 0: 1\n");
+    for flavour in FLAVOURS {
+        for (mode, errno) in [("except NULL", Errno::EFAULT), ("except count", Errno::EINVAL)] {
+            let output = succeed(&mut with(flavour.program("closing"), &[mode]));
+            assert_eq!(output, format!("{}: nothing closed\n", flavour.failure(errno)), "{flavour:?}: {mode}");
+        }
+    }
+}
+
+// untty_daemon.
+
+fn daemon_does_what_daemon_3_does() {
+    for (nochdir, noclose) in [("0", "0"), ("0", "1"), ("1", "0"), ("1", "1")] {
+        let arguments = |who: &'static str| [who, nochdir, noclose, "call"];
+        let mut theirs = Story::begin(FLAVOURS[0].program("daemon"), &arguments("system"), None);
+        assert_eq!(theirs.warden.caller(), End::Exited(0));
+        let changed = changes(&theirs.before, &theirs.after);
+        let mut expected = Vec::new();
+        if nochdir == "0" {
+            expected.push("directory");
+        }
+        if noclose == "0" {
+            expected.extend(["fd 0000", "fd 0001", "fd 0002"]);
+        }
+        assert_eq!(changed, expected, "the C library's daemon, {nochdir} {noclose}");
+        for flavour in FLAVOURS {
+            let mut ours = Story::begin_untty(flavour.program("daemon"), &arguments("untty"), None);
+            assert_eq!(ours.warden.caller(), End::Exited(0));
+            assert_eq!(changes(&ours.before, &ours.after), expected, "{flavour:?} {nochdir} {noclose}");
+            for key in &expected {
+                assert_eq!(ours.after[*key], theirs.after[*key], "{flavour:?} {nochdir} {noclose}: {key}");
+            }
+            assert_eq!(ours.end(), Vec::<String>::new());
+        }
+        theirs.end();
+    }
+}
+
+/// What `untty_daemon` says when it fails, in the caller and nowhere else.
+fn assert_daemon_fails(flavour: Flavour, [nochdir, noclose]: [&str; 2], sabotage: &str, errno: Errno) {
+    let command = with(flavour.program("daemon"), &["untty", nochdir, noclose, "fail", sabotage]);
+    let (end, output, orphans) = finish(&command);
+    assert_eq!(output, [format!("{}: the caller, as it was", flavour.failure(errno))], "{flavour:?}: {sabotage}");
+    assert_eq!(end, End::Exited(1), "{flavour:?}: {sabotage}");
+    // Nothing is left: whoever was the daemon by then is dying or dead, and never told anybody that all went well.
+    assert!(orphans.iter().all(|(_, end)| *end != End::Exited(0)), "{flavour:?}: {sabotage}: {orphans:?}");
+}
+
+fn daemon_that_fails_leaves_the_caller_as_it_was() {
+    for flavour in FLAVOURS {
+        assert_daemon_fails(flavour, ["0", "0"], "setsid", Errno::EPERM);
+        assert_daemon_fails(flavour, ["1", "1"], "setsid", Errno::EPERM);
+        assert_daemon_fails(flavour, ["0", "1"], "chdir", Errno::EACCES);
+        assert_daemon_fails(flavour, ["1", "0"], "dup", Errno::EMFILE);
+        assert_daemon_fails(flavour, ["1", "1"], "processes", Errno::EAGAIN);
+        assert_daemon_fails(flavour, ["0", "0"], "descriptors", Errno::EMFILE);
+        assert_daemon_fails(flavour, ["1", "1"], "descriptors", Errno::EMFILE);
+        // What it does not do cannot fail.
+        for [nochdir, noclose, sabotage] in [["1", "0", "chdir"], ["0", "1", "dup"]] {
+            let command = with(flavour.program("daemon"), &["untty", nochdir, noclose, "fail", sabotage]);
+            let (end, output, orphans) = finish(&command);
+            assert_eq!(output, ["0 0: another"], "{flavour:?}: {sabotage}");
+            assert_eq!(end, End::Exited(0));
+            assert!(matches!(orphans[..], [(_, End::Exited(0))]), "{orphans:?}");
+        }
+    }
+    // The control: the C library's daemon claims success, and its failure is told to nobody.
+    if cfg!(target_env = "gnu") {
+        let command = with(FLAVOURS[0].program("daemon"), &["system", "0", "0", "fail", "setsid"]);
+        let (end, output, orphans) = finish(&command);
+        assert_eq!((end, output), (End::Exited(0), vec!["-1 1: another".to_owned()]));
+        assert!(matches!(orphans[..], [(_, End::Exited(1))]), "{orphans:?}");
+    }
+}
+
+fn daemon_without_the_real_dev_null_fails() {
+    if !is_root() {
+        return skipped("daemon_without_the_real_dev_null_fails", "only root may chroot");
+    }
+    let scratch = Scratch::new();
+    let (empty, fake, link) = (scratch.file("empty"), scratch.file("fake"), scratch.file("link"));
+    for directory in [&empty, &fake, &link] {
+        fs::create_dir_all(format!("{directory}/dev")).expect("a directory");
+    }
+    fs::write(format!("{fake}/dev/null"), "").expect("a file");
+    std::os::unix::fs::symlink("zero", format!("{link}/dev/null")).expect("a link");
+    let zero = nix::sys::stat::makedev(1, 5);
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
+    let made = nix::sys::stat::mknod(format!("{link}/dev/zero").as_str(), nix::sys::stat::SFlag::S_IFCHR, mode, zero);
+    for flavour in FLAVOURS {
+        assert_daemon_fails(flavour, ["0", "0"], &empty, Errno::ENOENT);
+        assert_daemon_fails(flavour, ["1", "0"], &empty, Errno::ENOENT);
+        assert_daemon_fails(flavour, ["0", "0"], &fake, Errno::ENODEV);
+        match made {
+            Ok(()) => assert_daemon_fails(flavour, ["0", "0"], &link, Errno::ENODEV),
+            Err(errno) => skipped("another device in place of /dev/null", &errno.to_string()),
+        }
+    }
+}
+
+fn threads_are_refused_or_accepted() {
+    for flavour in FLAVOURS {
+        // Refused; and accepted when the thread is gone.
+        let scratch = Scratch::new();
+        let meeting = Meeting::new(&scratch);
+        let mut warden = Warden::start(&with(flavour.program("threads"), &["detach", meeting.path()]));
+        let mut daemon = meeting.daemon();
+        daemon.line().expect("it says who it is");
+        assert_eq!(warden.caller(), End::Exited(0));
+        drop(daemon);
+        assert!(matches!(warden.rest()[..], [(_, End::Exited(0))]));
+        assert_eq!(warden.all_output(), ["-1 2 16"], "{flavour:?}");
+        if flavour.is_raw() {
+            continue; // where there is no C library, there are no threads of its
+        }
+        for mode in ["daemon", "accept"] {
+            let scratch = Scratch::new();
+            let meeting = Meeting::new(&scratch);
+            let mut warden = Warden::start(&with(flavour.program("threads"), &[mode, meeting.path()]));
+            let mut daemon = meeting.daemon();
+            let line = daemon.line().expect("it says who it is");
+            let ids: Vec<i32> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+            assert_ne!(ids[0], ids[1], "{flavour:?}: {mode}: {line}");
+            assert_eq!(warden.caller(), End::Exited(0));
+            drop(daemon);
+            assert_eq!(warden.rest(), [(ids[0], End::Exited(0))]);
+            assert_eq!(warden.all_output(), Vec::<String>::new());
+        }
+    }
+}
+
+// untty_detach, untty_ready, untty_fail.
+
+fn detach_by_default_changes_all() {
+    for flavour in FLAVOURS {
+        let mut story = Story::begin_untty(flavour.program("detach"), &["defaults"], None);
+        assert_eq!(story.warden.caller(), End::Exited(0));
+        let after = &story.after;
+        assert_eq!((after["directory"].as_str(), after["umask"].as_str()), ("/", "0027"));
+        for (signal, does) in after.iter().filter(|(key, _)| key.starts_with("signal ")) {
+            assert_eq!(does, "default 0", "{flavour:?}: {signal}");
+        }
+        assert_eq!(descriptors(after), [0, 1, 2], "{flavour:?}");
+        let null = after["fd 0000"].clone();
+        assert_eq!((&after["fd 0001"], &after["fd 0002"]), (&null, &null));
+        assert_eq!(file_of(after, "fd 0000"), file_of(&story.before, "fd 0000"), "the warden gave it /dev/null");
+        assert_eq!(story.end(), Vec::<String>::new());
+    }
+}
+
+fn detach_keeps_all_that_it_is_told_to() {
+    for flavour in FLAVOURS {
+        let mut story = Story::begin_untty(flavour.program("detach"), &["everything kept"], None);
+        assert_eq!(story.warden.caller(), End::Exited(0));
+        // Only pending signals are not inherited: fork(2).
+        assert_eq!(changes(&story.before, &story.after), ["signal 10"], "{flavour:?}");
+        assert_eq!(story.before["signal 10"], "default 0 blocked pending");
+        assert_eq!(story.after["signal 10"], "default 0 blocked");
+        story.end();
+    }
+}
+
+fn keep_is_not_looked_at_when_all_is_kept() {
+    for flavour in FLAVOURS {
+        let (end, output, orphans) = finish(&with(flavour.program("detach"), &["keep not looked at"]));
+        assert_eq!(end, End::Exited(0), "{flavour:?}: {output:?}");
+        assert!(matches!(orphans[..], [(_, End::Exited(0))]), "{orphans:?}");
+    }
+}
+
+fn detach_sets_all_that_it_is_told_to() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.file("below")).expect("a directory");
+        fs::write(scratch.file("input"), "x").expect("a file");
+        fs::write(scratch.file("output"), "before\n").expect("a file");
+        let mut story = Story::begin_untty(flavour.program("detach"), &["everything set"], Some(scratch.path()));
+        let (before, after) = (&story.before, &story.after);
+        let directory = fs::canonicalize(scratch.file("below")).expect("a path");
+        assert_eq!(after["directory"], directory.display().to_string());
+        assert_eq!(after["umask"], "0007");
+        let mut open = descriptors(after);
+        open.retain(|fd| ![0, 1, 2, 51, 700].contains(fd));
+        assert_eq!(open.len(), 1, "{flavour:?}: the handle's, and nothing else: {open:?}");
+        let handle = &after[&format!("fd {:04}", open[0])];
+        assert!(handle.contains(" 1 "), "the handle's descriptor is close-on-exec: {handle}");
+        for key in ["fd 0051", "fd 0700"] {
+            assert_eq!(before[key], after[key]);
+        }
+        assert_eq!(after["fd 0001"], after["fd 0002"]);
+        assert!(after["fd 0001"].ends_with("2001") || after["fd 0001"].ends_with("102001"), "{}", after["fd 0001"]);
+        // The caller waits.
+        assert!(story.warden.living().contains(&number(before, "pid")));
+        story.visitor.say("write");
+        assert_eq!(story.visitor.line().as_deref(), Some("1 'x'"), "{flavour:?}");
+        assert_eq!(story.visitor.line().as_deref(), Some("0 -7 -7"), "{flavour:?}");
+        assert_eq!(story.warden.caller(), End::Exited(0));
+        story.end();
+        let output = fs::read_to_string(scratch.file("output")).expect("the output");
+        assert_eq!(output, "before\noutput\nerror\n");
+    }
+}
+
+fn streams_can_be_any_descriptor() {
+    for flavour in FLAVOURS {
+        let mut story = Story::begin_untty(flavour.program("detach"), &["streams exchanged"], None);
+        assert_eq!(story.warden.caller(), End::Exited(0));
+        for (stream, source) in [("fd 0000", "fd 0001"), ("fd 0001", "fd 0002"), ("fd 0002", "fd 0050")] {
+            assert_eq!(file_of(&story.after, stream), file_of(&story.before, source), "{flavour:?}: {stream}");
+        }
+        assert_eq!(descriptors(&story.after), [0, 1, 2]);
+        story.end();
+    }
+}
+
+fn caller_returns_the_daemons_pid() {
+    for flavour in FLAVOURS {
+        let mut story = Story::begin_untty(flavour.program("detach"), &["returns"], None);
+        assert_eq!(story.warden.caller(), End::Exited(0));
+        let pid = story.daemon();
+        assert_eq!(story.end(), [format!("daemon {pid}: the caller, as it was")], "{flavour:?}");
+    }
+}
+
+fn caller_waits_until_it_is_ready() {
+    for flavour in FLAVOURS {
+        let mut story = Story::begin_untty(flavour.program("detach"), &["returns when ready"], None);
+        assert!(story.warden.living().contains(&number(&story.before, "pid")), "the caller waits");
+        story.visitor.say("be ready");
+        assert_eq!(story.visitor.line().as_deref(), Some("0 -7 -7"), "{flavour:?}");
+        assert_eq!(story.warden.caller(), End::Exited(0));
+        let pid = story.daemon();
+        assert_eq!(story.end(), [format!("daemon {pid}: the caller, as it was")], "{flavour:?}");
+    }
+}
+
+fn ready_can_be_said_once() {
+    for flavour in FLAVOURS {
+        let mut story = Story::begin_untty(flavour.program("detach"), &["ready twice"], None);
+        story.visitor.say("be ready");
+        assert_eq!(story.visitor.line().as_deref(), Some("0 -7 -7"), "{flavour:?}");
+        assert_eq!(story.visitor.line().as_deref(), Some("-1 14 114"), "EALREADY: {flavour:?}");
+        assert_eq!(story.warden.caller(), End::Exited(0));
+        assert_eq!(story.end(), Vec::<String>::new());
+
+        // untty_fail after that ends the daemon alone: the caller was told the truth as it was.
+        let (end, output, orphans) = finish(&with(flavour.program("detach"), &["ready and fail", "", "5"]));
+        assert_eq!((end, output), (End::Exited(0), Vec::new()), "{flavour:?}");
+        assert!(matches!(orphans[..], [(_, End::Exited(5))]), "{flavour:?}: {orphans:?}");
+
+        // Without a handle it is ready at once, and nothing is there to say it with.
+        let scratch = Scratch::new();
+        let meeting = Meeting::new(&scratch);
+        let command = with(flavour.program("detach"), &["ready in a started handle", meeting.path()]);
+        let mut warden = Warden::start(&command);
+        let mut daemon = meeting.daemon();
+        assert_eq!(warden.caller(), End::Exited(0));
+        assert_eq!(daemon.line().as_deref(), Some("-1 14 22"), "EINVAL: {flavour:?}");
+        drop(daemon);
+        assert!(matches!(warden.rest()[..], [(_, End::Exited(0))]));
+    }
+}
+
+fn ready_without_a_caller_is_epipe() {
+    for flavour in FLAVOURS {
+        let mut story = Story::begin_untty(flavour.program("detach"), &["caller is killed"], None);
+        let caller = number(&story.before, "pid");
+        kill(Pid::from_raw(caller), Signal::SIGKILL).expect("the caller lives");
+        assert_eq!(story.warden.caller(), End::Killed(9));
+        story.visitor.say("be ready");
+        assert_eq!(story.visitor.line().as_deref(), Some("-1 14 32"), "EPIPE, and no SIGPIPE: {flavour:?}");
+        let (daemon, leader) = (story.daemon(), number(&story.after, "session"));
+        drop(story.visitor);
+        let mut rest = story.warden.rest();
+        rest.retain(|(pid, _)| *pid != leader); // dead before, and left by the caller to be reaped
+        assert_eq!(rest, [(daemon, End::Exited(0))]);
+        assert_eq!(story.warden.all_output(), Vec::<String>::new());
+    }
+}
+
+/// The daemon that gave up: it ended so by itself, unless the caller was quicker to make sure of it.
+fn assert_gave_up(orphans: &[(i32, End)], status: i32) {
+    let gave_up = match orphans {
+        [(_, end)] => [End::Exited(status), End::Killed(9)].contains(end),
+        _ => false,
+    };
+    assert!(gave_up, "status {status}: {orphans:?}");
+}
+
+const STATUSES: [(&str, i32); 8] =
+    [("1", 1), ("7", 7), ("0", 1), ("255", 255), ("256", 1), ("-1", 255), ("300", 44), ("-256", 1)];
+
+fn fail_gives_the_caller_the_status() {
+    for flavour in FLAVOURS {
+        for (given, status) in STATUSES {
+            let (end, output, orphans) = finish(&with(flavour.program("detach"), &["fail", "", given]));
+            assert_eq!((end, output), (End::Exited(status), Vec::new()), "{flavour:?}: {given}");
+            assert_gave_up(&orphans, status);
+            let (end, output, orphans) = finish(&with(flavour.program("detach"), &["fail and return", "", given]));
+            assert_eq!(output, [format!("-1 17 {status}: the caller, as it was")], "{flavour:?}: {given}");
+            assert_eq!(end, End::Exited(120), "{flavour:?}: {given}");
+            assert_gave_up(&orphans, status);
+        }
+    }
+}
+
+fn fail_without_a_handle_still_ends_the_process() {
+    for flavour in FLAVOURS {
+        for mode in ["fail without a handle", "fail with a zeroed handle"] {
+            for (given, status) in STATUSES {
+                let (end, output, orphans) = finish(&with(flavour.program("detach"), &[mode, "", given]));
+                assert_eq!(
+                    (end, output, orphans),
+                    (End::Exited(status), vec![], vec![]),
+                    "{flavour:?}: {mode} {given}"
+                );
+            }
+        }
+    }
+}
+
+fn death_without_a_word_is_a_failure() {
+    for flavour in FLAVOURS {
+        for mode in ["dies", "dies and exits"] {
+            let (end, output, orphans) = finish(&with(flavour.program("detach"), &[mode]));
+            assert_eq!(output, ["-1 15 3: the caller, as it was"], "{flavour:?}: {mode}");
+            assert_eq!(end, End::Exited(120), "{flavour:?}: {mode}");
+            assert_gave_up(&orphans, 0);
+        }
+    }
+}
+
+fn deadline_ends_the_start() {
+    for flavour in FLAVOURS {
+        let (end, output, orphans) = finish(&with(flavour.program("detach"), &["too late"]));
+        assert_eq!(output, ["-1 15 110: the caller, as it was"], "{flavour:?}");
+        assert_eq!(end, End::Exited(120), "{flavour:?}");
+        assert!(matches!(orphans[..], [(_, End::Killed(9))]), "{flavour:?}: {orphans:?}");
+    }
+}
+
+// The examples.
+
+/// A shell that starts the program with few descriptors.
+fn with_few_descriptors(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 3; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    shell
+}
+
+fn assert_is_shortest(command: &Command) {
+    let mut warden = Warden::start(command);
+    assert_eq!(warden.caller(), End::Exited(0));
+    let [daemon] = warden.living()[..] else { panic!("one daemon, not {:?}", warden.living()) };
+    let fields = harness::stat_fields(daemon).expect("it lives");
+    let [parent, group, session, terminal] = [1, 2, 3, 4].map(|index| fields[index].parse::<i32>().expect("a number"));
+    assert_eq!((parent, group, terminal), (warden.pid(), session, 0));
+    assert_ne!(session, daemon);
+    terminate(daemon);
+    assert_eq!(warden.rest(), [(daemon, End::Killed(15))]);
+    assert_eq!(warden.all_output(), Vec::<String>::new());
+}
+
+fn example_shortest() {
+    for flavour in FLAVOURS {
+        assert_is_shortest(&flavour.example("shortest"));
+        if !flavour.shared {
+            let (end, output, orphans) = finish(&with_few_descriptors(&flavour.example("shortest")));
+            assert_eq!(output, ["shortest: stdin: cannot open standard input or put it in place: EMFILE"]);
+            assert_eq!((end, orphans), (End::Exited(1), vec![]));
+        }
+    }
+}
+
+/// What one who connects is told.
+fn visit(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let mut told = String::new();
+    stream.read_to_string(&mut told).expect("it answers");
+    told
+}
+
+fn assert_is_tcp_server(command: impl Fn() -> Command) {
+    let mut first = Warden::start(&with(command(), &["0"]));
+    let line = first_line(&mut first);
+    assert_eq!(first.caller(), End::Exited(0), "{line}");
+    let port: u16 = line.strip_prefix("tcp_server: 127.0.0.1:").and_then(|port| port.parse().ok()).expect("its port");
+    let [daemon] = first.living()[..] else { panic!("one daemon, not {:?}", first.living()) };
+    for _ in 0..3 {
+        assert_eq!(visit(port), format!("hello from process {daemon}\n"));
+    }
+    for fd in 0..3 {
+        let stream = fs::read_link(format!("/proc/{daemon}/fd/{fd}")).expect("it is open");
+        assert_eq!(stream, Path::new("/dev/null"), "{fd}");
+    }
+    // A client that is gone at once does no harm.
+    drop(TcpStream::connect(("127.0.0.1", port)).expect("it listens"));
+
+    let (end, output, orphans) = finish(&with(command(), &[&port.to_string()]));
+    assert_eq!((end, orphans), (End::Exited(1), vec![]), "{output:?}");
+    let [error] = &output[..] else { panic!("one line, not {output:?}") };
+    assert!(error.starts_with(&format!("tcp_server: 127.0.0.1:{port}: Address already in use")), "{error}");
+
+    assert_eq!(visit(port), format!("hello from process {daemon}\n"), "the first one serves on");
+    terminate(daemon);
+    assert_eq!(first.rest(), [(daemon, End::Killed(15))]);
+    assert_eq!(first.all_output(), [line]);
+
+    for wrong in [&[][..], &["x"], &["65536"], &["1", "2"]] {
+        let (end, output, orphans) = finish(&with(command(), wrong));
+        assert_eq!((end, orphans), (End::Exited(2), vec![]), "{wrong:?}");
+        assert_eq!(output, ["usage: tcp_server PORT"]);
+    }
+}
+
+fn example_tcp_server() {
+    for flavour in FLAVOURS {
+        assert_is_tcp_server(|| flavour.example("tcp_server"));
+    }
+}
+
+fn example_keep_fd() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let mut command = with(flavour.example("keep_fd"), &["./socket"]);
+        let mut warden = Warden::start(command.current_dir(scratch.path()));
+        assert_eq!(warden.caller(), End::Exited(0));
+        let line = first_line(&mut warden);
+        let mut told = String::new();
+        let stream = UnixStream::connect(scratch.file("socket")).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        BufReader::new(stream).read_line(&mut told).expect("it answers");
+        let kept = line.strip_prefix("keep_fd: ").and_then(|rest| rest.split(' ').next()).expect("a descriptor");
+        assert_eq!(told, format!("open: 0 1 2 {kept}\n"), "{flavour:?}: {line}");
+        let [daemon] = warden.living()[..] else { panic!("one daemon, not {:?}", warden.living()) };
+        terminate(daemon);
+        assert_eq!(warden.rest(), [(daemon, End::Killed(15))]);
+
+        // The socket is still there, so a second start fails, on the terminal.
+        let mut command = with(flavour.example("keep_fd"), &["./socket"]);
+        let (end, output, orphans) = finish(command.current_dir(scratch.path()));
+        assert_eq!((end, orphans), (End::Exited(1), vec![]));
+        assert_eq!(output, ["keep_fd: ./socket: Address already in use"]);
+    }
+}
+
+fn assert_is_what_changed(command: &mut Command) {
+    let scratch = Scratch::new();
+    let (end, output, orphans) = finish(command.current_dir(scratch.path()));
+    assert_eq!(end, End::Exited(0), "{output:?}");
+    let mut items = BTreeMap::new();
+    for lines in output.windows(2) {
+        if let Some((item, values)) = lines[0].split_once(": ").filter(|_| lines[1].starts_with("    ")) {
+            items.insert(item, values.split_once(" -> ").expect("before and after"));
+        }
+    }
+    let names = ["descriptors", "directory", "process", "process group", "session", "session leader"];
+    let names = names.into_iter().chain(["signals ignored", "standard input", "terminal", "umask"]);
+    assert_eq!(items.keys().copied().collect::<Vec<_>>(), names.collect::<Vec<_>>(), "{output:?}");
+    let daemon = items["process"].1;
+    for item in ["process", "process group", "session"] {
+        assert_ne!(items[item].0, items[item].1, "{item}");
+    }
+    assert_eq!(items["process group"].1, items["session"].1);
+    assert_ne!(items["session"].1, daemon);
+    assert_eq!(items["session leader"].1, "no");
+    assert_eq!(items["terminal"].1, "no");
+    assert_eq!(items["signals ignored"].1, "0");
+    let here = fs::canonicalize(scratch.path()).expect("a path").display().to_string();
+    assert_eq!(items["directory"], (here.as_str(), "/"));
+    assert_eq!(items["umask"].1, "0027");
+    assert_eq!(items["standard input"].1, "/dev/null");
+    let open: Vec<i32> = items["descriptors"].1.split(' ').filter_map(|fd| fd.parse().ok()).collect();
+    assert_eq!((&open[..3], open.len()), (&[0, 1, 2][..], 4), "and the handle's");
+    let caller = items["process"].0;
+    let last = format!("The caller is process {caller} again, and its daemon is process {daemon}.");
+    assert_eq!(output.last(), Some(&last), "the caller has the last word");
+    assert_eq!(orphans, [(daemon.parse().expect("a pid"), End::Exited(0))]);
+}
+
+fn example_what_changed() {
+    for flavour in FLAVOURS {
+        assert_is_what_changed(&mut flavour.example("what_changed"));
+    }
+}
+
+/// The daemon's word, `daemon PID in session SID` and what follows, and that it was alone.
+fn assert_says_who_it_is(command: &Command, rest: &str) {
+    let (end, output, orphans) = finish(command);
+    let [line] = &output[..] else { panic!("one line, not {output:?}") };
+    let words: Vec<&str> = line.split([' ', ':']).collect();
+    let (pid, session) = (words[1], words[4]);
+    assert_eq!(line, &format!("daemon {pid} in session {session}{rest}"));
+    assert_ne!(pid, session);
+    assert_eq!((end, orphans), (End::Exited(0), vec![(pid.parse().expect("a pid"), End::Exited(0))]));
+}
+
+fn example_freestanding() {
+    if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")) {
+        return skipped("example_freestanding", "the raw backend is not for this architecture");
+    }
+    let flavour = Flavour { backend: "raw", shared: false };
+    assert_says_who_it_is(&with(flavour.example("freestanding"), &["hello"]), ": hello");
+    assert_says_who_it_is(&flavour.example("freestanding"), "");
+    let (end, output, orphans) = finish(&with_few_descriptors(&flavour.example("freestanding")));
+    assert_eq!(output, ["freestanding: stdin: cannot open standard input or put it in place: EMFILE"]);
+    assert_eq!((end, orphans), (End::Exited(1), vec![]));
+    let command = flavour.example("freestanding");
+    let program = command.get_program();
+    assert_eq!(succeed(Command::new("nm").arg("-u").arg(program)), "", "no symbol is undefined");
+    let dynamic = succeed(Command::new("readelf").arg("-d").arg(program));
+    assert!(dynamic.contains("no dynamic section"), "{dynamic}");
+    // The library's own memory functions stay its own: a program may bring some too.
+    let defined = succeed(Command::new("nm").args(["-g", "--defined-only"]).arg(program));
+    assert!(!defined.lines().any(|line| line.ends_with(" memcpy")), "{defined}");
+}
+
+fn rust_examples_do_the_same() {
+    // This binary is target/PROFILE/deps/NAME; cargo test builds the examples next to it, unless told not to.
+    let this = env::current_exe().expect("this binary");
+    let examples = this.ancestors().nth(2).expect("target/PROFILE").join("examples");
+    let example = |name: &str| Some(examples.join(name)).filter(|path| path.exists()).map(Command::new);
+    for name in ["shortest", "tcp_server", "what_changed", "bare"] {
+        let Some(mut command) = example(name) else {
+            skipped("rust_examples_do_the_same", &format!("{name} has not been built; cargo test without --test does"));
+            continue;
+        };
+        match name {
+            "shortest" => assert_is_shortest(&command),
+            "tcp_server" => assert_is_tcp_server(|| example(name).expect("it was there")),
+            "what_changed" => assert_is_what_changed(&mut command),
+            _ => assert_says_who_it_is(&command, ""),
+        }
+    }
 }

@@ -306,8 +306,12 @@ fn find(command: Text, envp: sys::StringArray) -> Result<Path, Errno> {
         return executable(&path).map(|()| path);
     }
     let mut worst = NO_SUCH_FILE;
+    if name.len() > NAME_MAX {
+        return Err(TOO_LONG);
+    }
     for directory in variable(b"PATH=", envp).unwrap_or(DEFAULT_PATH).split(|byte| *byte == b':') {
-        let path = absolute(directory, name)?;
+        // An element that makes too long a path, or is relative to a directory that is gone, hides nothing behind it.
+        let Ok(path) = absolute(directory, name) else { continue };
         match executable(&path) {
             Ok(()) => return Ok(path),
             // As execvp does it: what is there but may not be executed is the better story.
@@ -325,6 +329,9 @@ const NO_ACCESS: Errno = Errno::new(13);
 const NOT_A_DIRECTORY: Errno = Errno::new(20);
 const INVALID: Errno = Errno::new(22);
 const TOO_LONG: Errno = Errno::new(36);
+
+/// What a file's name can be long, on any file system.
+const NAME_MAX: usize = 255;
 
 /// Where execvp looks when PATH is not set.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -384,7 +391,7 @@ fn start(request: &Request, arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn as_daemon<'a>(request: &'a Request, keep: &'a [c_int]) -> Daemon<'a> {
-    let mut daemon = Daemon::new().keep(keep);
+    let mut daemon = Daemon::new().keep(keep).hold_signals();
     if let Some(path) = request.input {
         daemon = daemon.stdin(Stdio::File(path));
     }
@@ -472,13 +479,12 @@ impl Failure {
     }
 }
 
-/// The daemon runs, so whatever happens here, the status is 0; but its process id must not be lost.
+/// The daemon runs, so whatever happens here, the status is 0 (SIGPIPE is blocked, as all signals are by now); but its
+/// process id must not be lost.
 fn tell_pid(pid: c_int) {
     let mut line = Line::new();
     line.add_number(pid.unsigned_abs());
     line.end();
-    // A reader that is gone must not end this process with a status that says that nothing was started.
-    let _ = sys::rt_sigprocmask(sys::SIG_BLOCK, 1 << (sys::SIGPIPE - 1));
     if let Err(errno) = write_all(sys::STDOUT, line.bytes()) {
         let mut line = Line::new();
         line.add(b"untty: print: the daemon runs, but its process id cannot be printed: ");

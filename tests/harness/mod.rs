@@ -159,16 +159,13 @@ impl Warden {
         let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| {
             panic!("nothing happened ({error}); left: {:?}; said: {:?}", descendants(self.pid()), self.output())
         });
-        let words: Vec<&str> = line.split(' ').collect();
-        let end = |how: &str, number: &str| match how {
-            "exited" => End::Exited(number.parse().expect("a status")),
-            _ => End::Killed(number.parse().expect("a signal")),
-        };
-        match words.as_slice() {
-            ["caller", how, number] => Event::Caller(end(how, number)),
-            ["orphan", pid, how, number] => Event::Orphan(pid.parse().expect("a pid"), end(how, number)),
-            _ => Event::None,
-        }
+        event(&line)
+    }
+
+    /// The next thing that happens, if it happens within that time.
+    pub fn try_next(&mut self, patience: Duration) -> Option<Event> {
+        let line = self.lines.recv_timeout(patience).ok()?;
+        Some(event(&line))
     }
 
     /// Waits until the process that was started has ended. Orphans that end before are passed over.
@@ -223,6 +220,20 @@ impl Drop for Warden {
             }
             thread::yield_now();
         }
+    }
+}
+
+/// Reads a warden's line.
+fn event(line: &str) -> Event {
+    let words: Vec<&str> = line.split(' ').collect();
+    let end = |how: &str, number: &str| match how {
+        "exited" => End::Exited(number.parse().expect("a status")),
+        _ => End::Killed(number.parse().expect("a signal")),
+    };
+    match words.as_slice() {
+        ["caller", how, number] => Event::Caller(end(how, number)),
+        ["orphan", pid, how, number] => Event::Orphan(pid.parse().expect("a pid"), end(how, number)),
+        _ => Event::None,
     }
 }
 
@@ -476,4 +487,156 @@ pub fn differences(before: &State, after: &State) -> Vec<String> {
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let differs = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
     differs.map(|key| format!("{key}: {:?} became {:?}", before.get(key), after.get(key))).collect()
+}
+
+/// Which process of a start: how many forks it is away from the caller.
+pub const CALLER: usize = 0;
+pub const LEADER: usize = 1;
+pub const DAEMON: usize = 2;
+
+/// A moment in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It is about to make that system call, the first of that number.
+    Call(libc::c_long),
+    /// It has just executed a program, of which no instruction has run.
+    Executed,
+    /// It never comes: run to the caller's end.
+    Never,
+}
+
+/// Runs a command and all that it forks under ptrace(2), up to a moment. For helpers, since it waits for any child.
+///
+/// When the process that traces ends, what it traced runs on by itself.
+pub struct Tracer {
+    caller: i32,
+    /// The role of every process known, and whether it has left the stop that every traced process begins with.
+    processes: BTreeMap<i32, (usize, bool)>,
+    stopped: Option<i32>,
+}
+
+impl Tracer {
+    /// Starts the command, and stops it before its first instruction.
+    pub fn start(command: &mut Command) -> Self {
+        use nix::sys::ptrace::{Options, setoptions, traceme};
+        use std::os::unix::process::CommandExt;
+        // SAFETY: ptrace is a bare system call.
+        unsafe { command.pre_exec(|| Ok(traceme()?)) };
+        let child = command.spawn().expect("the command can be started");
+        let caller = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        let status = nix::sys::wait::waitpid(caller, None).expect("a child");
+        assert!(matches!(status, nix::sys::wait::WaitStatus::Stopped(..)), "{status:?}");
+        let forks = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
+        setoptions(caller, forks | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACESYSGOOD).expect("a tracee");
+        let processes = BTreeMap::from([(caller.as_raw(), (CALLER, true))]);
+        Self { caller: caller.as_raw(), processes, stopped: Some(caller.as_raw()) }
+    }
+
+    /// The caller's pid.
+    pub fn caller(&self) -> i32 {
+        self.caller
+    }
+
+    /// Lets everything run until the process of that role has come to that moment, and is stopped there: its pid. Or
+    /// until the caller ends: how.
+    pub fn run_until(&mut self, role: usize, moment: Moment) -> Result<i32, End> {
+        use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+        if let Some(pid) = self.stopped.take() {
+            Self::resume(nix::unistd::Pid::from_raw(pid), None);
+        }
+        loop {
+            let (pid, here, signal) = match waitpid(None, Some(WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::Exited(pid, status)) if pid.as_raw() == self.caller => return Err(End::Exited(status)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) if pid.as_raw() == self.caller => {
+                    return Err(End::Killed(signal as i32));
+                }
+                Ok(WaitStatus::PtraceSyscall(pid)) => (pid, system_call(pid).map(Moment::Call), None),
+                Ok(WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC)) => (pid, Some(Moment::Executed), None),
+                Ok(WaitStatus::PtraceEvent(pid, ..)) => {
+                    if let Some(child) = nix::sys::ptrace::getevent(pid).ok().and_then(|pid| i32::try_from(pid).ok()) {
+                        let role = self.role(pid.as_raw()) + 1;
+                        self.processes.entry(child).or_insert((role, false));
+                    }
+                    (pid, None, None)
+                }
+                Ok(WaitStatus::Stopped(pid, signal)) => (pid, None, self.first_stop(pid.as_raw()).then_some(signal)),
+                Ok(_) | Err(nix::errno::Errno::EINTR) => continue,
+                Err(error) => panic!("the caller is gone without a word: {error}"),
+            };
+            if here == Some(moment) && self.role(pid.as_raw()) == role {
+                self.stopped = Some(pid.as_raw());
+                return Ok(pid.as_raw());
+            }
+            Self::resume(pid, signal);
+        }
+    }
+
+    /// Lets everything run until the caller ends.
+    pub fn run(&mut self) -> End {
+        self.run_until(CALLER, Moment::Never).expect_err("an end")
+    }
+
+    /// Whatever runs later, the process that is stopped now stays so.
+    pub fn leave_stopped(&mut self) {
+        self.stopped = None;
+    }
+
+    /// Lets what is left run on by itself.
+    pub fn release(mut self) {
+        use nix::sys::signal::{Signal, kill};
+        use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+        self.processes.remove(&self.caller);
+        for pid in self.processes.keys().map(|pid| nix::unistd::Pid::from_raw(*pid)) {
+            // Only a process that is stopped can be detached from. Ignored: it may be dead, which the wait tells.
+            let _ = kill(pid, Signal::SIGSTOP);
+            loop {
+                match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+                    Ok(WaitStatus::Stopped(_, Signal::SIGSTOP)) => {
+                        let _ = nix::sys::ptrace::detach(pid, None);
+                        // If that was the stop that every traced process begins with, another one comes.
+                        let _ = kill(pid, Signal::SIGCONT);
+                        break;
+                    }
+                    Ok(WaitStatus::Stopped(_, signal)) => Self::resume(pid, Some(signal)),
+                    Ok(WaitStatus::PtraceSyscall(_) | WaitStatus::PtraceEvent(..)) => Self::resume(pid, None),
+                    Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(nix::errno::Errno::ECHILD) => break,
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
+    }
+
+    fn role(&self, pid: i32) -> usize {
+        self.processes.get(&pid).map_or(usize::MAX, |process| process.0)
+    }
+
+    /// Whether a stop is for a signal; a new process's first one is ptrace's own. It may come before its parent's
+    /// event, and the parent is there until then.
+    fn first_stop(&mut self, pid: i32) -> bool {
+        if !self.processes.contains_key(&pid) {
+            let parent = stat_fields(pid).and_then(|fields| fields[1].parse().ok()).unwrap_or(0);
+            let role = self.role(parent).saturating_add(1);
+            self.processes.insert(pid, (role, false));
+        }
+        let process = self.processes.get_mut(&pid).expect("just seen");
+        std::mem::replace(&mut process.1, true)
+    }
+
+    fn resume(pid: nix::unistd::Pid, signal: Option<nix::sys::signal::Signal>) {
+        // Ignored: it may just have been killed, and the next wait tells.
+        let _ = nix::sys::ptrace::syscall(pid, signal);
+    }
+}
+
+/// The system call that a process in a syscall-stop is about to make; `None` when it has made it.
+fn system_call(pid: nix::unistd::Pid) -> Option<libc::c_long> {
+    const PTRACE_GET_SYSCALL_INFO: libc::c_long = 0x420e;
+    // `struct ptrace_syscall_info`: op in the first byte, nr in the fourth word.
+    let mut info = [0_u64; 16];
+    // SAFETY: as many bytes can be written there.
+    let size = unsafe {
+        libc::syscall(libc::SYS_ptrace, PTRACE_GET_SYSCALL_INFO, pid.as_raw(), size_of_val(&info), info.as_mut_ptr())
+    };
+    let about_to_enter = size > 0 && info[0].to_ne_bytes()[0] == 1;
+    about_to_enter.then(|| libc::c_long::try_from(info[3]).ok())?
 }

@@ -1,0 +1,54 @@
+/* The header is enough for all of it, in C and in C++, and without any warning. */
+
+#include <untty.h>
+#include <untty.h> /* twice does no harm */
+
+#include <stdio.h>
+
+static struct untty_options in_static_storage = UNTTY_OPTIONS_INIT;
+static const struct untty_options constant = UNTTY_OPTIONS_INIT;
+
+/* Never called: it is enough that it compiles and links. */
+static int use_everything(void) {
+    struct untty_options options = UNTTY_OPTIONS_INIT;
+    struct untty_handle handle;
+    struct untty_error error;
+    enum untty_step step = UNTTY_STEP_SETSID;
+    const int keep[2] = {3, 4};
+    char line[128];
+    options.flags = UNTTY_RETURN_IN_CALLER | UNTTY_KEEP_SIGNALS | UNTTY_KEEP_DIRECTORY | UNTTY_KEEP_UMASK |
+                    UNTTY_SET_UMASK | UNTTY_KEEP_DESCRIPTORS | UNTTY_ACCEPT_THREADS;
+    options.umask = 022;
+    options.directory = "/";
+    options.input.kind = UNTTY_STDIO_NULL;
+    options.input.kind = UNTTY_STDIO_INHERIT;
+    options.output.kind = UNTTY_STDIO_FD;
+    options.output.fd = 3;
+    options.output.kind = UNTTY_STDIO_FILE;
+    options.output.path = "/dev/null";
+    options.error.kind = UNTTY_STDIO_CONSOLE;
+    options.error.kind = UNTTY_STDIO_STDOUT;
+    options.keep = keep;
+    options.keep_count = 2;
+    options.deadline_ms = 1000;
+    options.reserved = 0;
+    if (untty_detach(&options, &handle, &error) < 0) {
+        return (int)untty_error_message(&error, line, sizeof line);
+    }
+    if (untty_ready(&handle, &error) < 0) {
+        untty_fail(&handle, 1);
+    }
+    return untty_daemon(0, 0) + untty_close_from(3) + untty_close_except(3, keep, 2) + untty_step_name(step)[0];
+}
+
+int main(int argc, char **argv) {
+    (void)argv;
+    if (argc > 100) {
+        return use_everything();
+    }
+    /* The layout is part of the interface: it must not depend on language or compiler. */
+    printf("%lu %lu %lu %lu\n", (unsigned long)sizeof(struct untty_options), (unsigned long)sizeof(struct untty_stdio),
+           (unsigned long)sizeof(struct untty_handle), (unsigned long)sizeof(struct untty_error));
+    printf("%s\n", untty_version());
+    return in_static_storage.size == sizeof in_static_storage && constant.size == sizeof constant ? 0 : 1;
+}
