@@ -5,7 +5,7 @@ use crate::fds;
 use crate::report::{self, Deadline, Listener, Message, Outcome, Reporter, Wait};
 use crate::signals;
 use crate::stdio::{self, Stdio, Streams};
-use crate::sys::{self, SignalSet, StringArray, Timespec};
+use crate::sys::{self, SignalSet, StringArray};
 use core::ffi::{CStr, c_int};
 use core::time::Duration;
 
@@ -494,9 +494,7 @@ fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter)
 /// The daemon waits until its leader is gone, which it nearly always is by now. Nothing tells an orphan that it has
 /// become one, so it looks every millisecond.
 fn outlive(leader: c_int) {
-    const MILLISECOND: Timespec = Timespec { seconds: 0, nanoseconds: 1_000_000 };
     while sys::getppid() == leader {
-        // Ignored: whatever ends the pause, the next look decides.
-        let _ = sys::ppoll(&mut [], Some(MILLISECOND), None);
+        report::pause();
     }
 }

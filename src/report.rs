@@ -144,11 +144,15 @@ impl Listener {
     pub(crate) fn wait(&self, wait: &Wait) -> Result<Outcome, Error> {
         let mut daemon = None;
         let outcome = self.outcome(wait, &mut daemon);
-        if !matches!(outcome, Ok(Outcome::Ready(_))) {
-            self.end_the_start(wait.leader, daemon);
+        let ready = matches!(outcome, Ok(Outcome::Ready(_)));
+        if !ready {
+            self.end_the_start(wait.leader, daemon, outcome.as_ref().err());
         }
         // Ignored: ECHILD, when SIGCHLD is ignored or a handler of the caller's was faster.
         let _ = uninterrupted(|| sys::wait_and_reap(wait.leader));
+        if !ready {
+            outlive_group(wait.leader);
+        }
         outcome
     }
 
@@ -171,10 +175,12 @@ impl Listener {
     }
 
     /// Makes sure that nothing is left of a start that failed.
-    fn end_the_start(&self, leader: c_int, daemon: Option<c_int>) {
-        /// How long killed processes may take to vanish (the kernel may be writing their core, or be very busy).
-        const GRACE: Duration = Duration::from_secs(1);
-
+    fn end_the_start(&self, leader: c_int, daemon: Option<c_int>, error: Option<&Error>) {
+        // Who reports a failure exits by itself, and a leader that stays reaps the daemon before. Ignored: at the end
+        // of the grace they are killed.
+        if error.is_none_or(|error| error.step() != Step::Wait) {
+            let _ = self.until_end_or(GRACE);
+        }
         // The leader is unreaped, so its number, which is the group's too, cannot belong to anyone else. Where it is
         // reaped already (SIGCHLD ignored), a daemon that still is in its session keeps the number taken.
         let ours = sys::is_child(leader) != Err(Errno::ECHILD);
@@ -182,13 +188,16 @@ impl Listener {
             // First the leader, so that it cannot fork after the group was killed. Ignored: it may be dead.
             let _ = sys::kill(leader, sys::SIGKILL);
         }
-        let held = |pid| sys::getsid(pid) == Ok(leader);
-        if ours || daemon.is_none_or(held) {
+        if ours || daemon.is_none_or(|pid| sys::getsid(pid) == Ok(leader)) {
             // Ignored: there may be no group any more, or none yet.
             let _ = sys::kill(-leader, sys::SIGKILL);
         }
         // Ignored: at the end of the grace there is nothing more to be done.
-        let _ = Deadline::after(Some(GRACE)).and_then(|grace| self.until_end(&grace));
+        let _ = self.until_end_or(GRACE);
+    }
+
+    fn until_end_or(&self, grace: Duration) -> Result<(), Error> {
+        self.until_end(&Deadline::after(Some(grace))?)
     }
 
     /// Waits until nobody can write any more.
@@ -218,6 +227,28 @@ impl Listener {
         let waited = uninterrupted(|| sys::ppoll(&mut pipe, deadline.left()?, mask)).map_err(Error::at(Step::Wait))?;
         if waited == 0 { Err(Error::new(Step::Wait, Errno::ETIMEDOUT)) } else { Ok(()) }
     }
+}
+
+/// How long dying processes may take to vanish (the kernel may be writing their core, or be very busy).
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Waits until a process group is gone, zombies too: a process closes its end of the pipe a moment before it is dead.
+/// Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere init does.
+fn outlive_group(group: c_int) {
+    for _ in 0..GRACE.as_millis() {
+        while sys::reap_one_of_group(group) == Ok(true) {}
+        if sys::kill(-group, 0) == Err(Errno::ESRCH) {
+            return;
+        }
+        pause();
+    }
+}
+
+/// A millisecond, for who waits for what no event tells.
+pub(crate) fn pause() {
+    const MILLISECOND: Timespec = Timespec { seconds: 0, nanoseconds: 1_000_000 };
+    // Ignored: whatever ends the pause, the next look decides.
+    let _ = sys::ppoll(&mut [], Some(MILLISECOND), None);
 }
 
 /// A moment on the monotonic clock after which nobody waits; or none.

@@ -117,14 +117,14 @@ fn tell(arguments: &[String]) {
 
 /// The wrong way: one fork and setsid, no signal blocked. What remains is a session leader.
 fn single_fork(arguments: &[String]) {
-    let (mut listener, reporter) = std::io::pipe().unwrap();
+    let (listener, reporter) = nix::unistd::pipe().unwrap();
     // SAFETY: a helper has one thread.
     if unsafe { libc::fork() } > 0 {
         drop(reporter);
-        process::exit(if listener.read(&mut [0]).is_ok_and(|count| count == 1) { 0 } else { 1 });
+        process::exit(if nix::unistd::read(listener, &mut [0]) == Ok(1) { 0 } else { 1 });
     }
     nix::unistd::setsid().unwrap();
-    (&reporter).write_all(b"!").unwrap();
+    nix::unistd::write(reporter, b"!").unwrap();
     converse(&arguments[0], state(), "Ok(())");
 }
 
@@ -247,8 +247,14 @@ fn shell(arguments: &[String]) {
             if how == PROMPT {
                 call.line();
             }
-            let job = job.spawn().expect("the job can be started");
-            wait_for_job(Pid::from_raw(job.id().try_into().unwrap()), &mut call)
+            // By hand, because Command::spawn waits for the exec, and ^Z may come before it.
+            // SAFETY: a helper has one thread.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let _ = job.exec();
+                process::exit(99);
+            }
+            wait_for_job(Pid::from_raw(child), &mut call)
         }
     };
     call.say(&format!("{end:?}"));

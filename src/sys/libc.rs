@@ -294,18 +294,26 @@ pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
 
 /// `waitid(P_PID, pid, WEXITED)`: waits until that child has ended, and reaps it.
 pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
-    waitid(pid, libc::WEXITED)
+    waitid(libc::P_PID, pid, libc::WEXITED).map(drop)
 }
 
 /// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
 pub fn is_child(pid: c_int) -> Result<(), Errno> {
-    waitid(pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+    waitid(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).map(drop)
 }
 
-fn waitid(pid: c_int, options: c_int) -> Result<(), Errno> {
-    let mut information = MaybeUninit::<libc::siginfo_t>::uninit();
+/// `waitid(P_PGID, group, WEXITED | WNOHANG)`: whether a dead child of that process group was there to be reaped.
+pub fn reap_one_of_group(group: c_int) -> Result<bool, Errno> {
+    waitid(libc::P_PGID, group, libc::WEXITED | libc::WNOHANG)
+}
+
+fn waitid(kind: libc::idtype_t, id: c_int, options: c_int) -> Result<bool, Errno> {
+    let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: a siginfo_t can be written there.
-    check(unsafe { libc::waitid(libc::P_PID, pid.unsigned_abs(), information.as_mut_ptr(), options) }).map(drop)
+    check(unsafe { libc::waitid(kind, id.unsigned_abs(), information.as_mut_ptr(), options) })?;
+    // SAFETY: all zero is a siginfo_t, and so is what waitid has written.
+    let information = unsafe { information.assume_init() };
+    Ok(information.si_signo != 0)
 }
 
 /// `rt_sigaction(signal, new)`: the disposition that it had.

@@ -45,6 +45,7 @@ const F_GETFD: c_int = 1;
 const F_SETFL: c_int = 4;
 const F_DUPFD_CLOEXEC: c_int = 1030;
 const P_PID: c_int = 1;
+const P_PGID: c_int = 2;
 const WNOHANG: c_int = 1;
 const WEXITED: c_int = 4;
 const WNOWAIT: c_int = 0x0100_0000;
@@ -328,17 +329,25 @@ pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
 
 /// `waitid(P_PID, pid, WEXITED)`: waits until that child has ended, and reaps it.
 pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
-    waitid(pid, WEXITED)
+    waitid(P_PID, pid, WEXITED).map(drop)
 }
 
 /// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
 pub fn is_child(pid: c_int) -> Result<(), Errno> {
-    waitid(pid, WEXITED | WNOHANG | WNOWAIT)
+    waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT).map(drop)
 }
 
-fn waitid(pid: c_int, options: c_int) -> Result<(), Errno> {
-    // SAFETY: NULL for the information and the resource usage means that nobody wants them.
-    check(unsafe { syscall!(WAITID, P_PID, pid, 0, options, 0) }).map(drop)
+/// `waitid(P_PGID, group, WEXITED | WNOHANG)`: whether a dead child of that process group was there to be reaped.
+pub fn reap_one_of_group(group: c_int) -> Result<bool, Errno> {
+    waitid(P_PGID, group, WEXITED | WNOHANG)
+}
+
+fn waitid(kind: c_int, id: c_int, options: c_int) -> Result<bool, Errno> {
+    let mut information = [0_u64; 16]; // siginfo_t: 128 bytes everywhere, the first int is si_signo
+    // SAFETY: a siginfo_t can be written there; NULL means that nobody wants the resource usage.
+    check(unsafe { syscall!(WAITID, kind, id, information.as_mut_ptr(), options, 0) })?;
+    let [first, ..] = information;
+    Ok(first != 0)
 }
 
 /// `rt_sigaction(signal, new)`: the disposition that it had.

@@ -452,11 +452,10 @@ pub fn state() -> State {
     set("session", session.to_string());
     set("terminal", stat_fields(pid).map_or("unknown".into(), |fields| fields[4].clone()));
     set("directory", env::current_dir().map_or("none".into(), |path| path.display().to_string()));
-    let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-    nix::sys::stat::umask(mask);
-    set("umask", format!("{:04o}", mask.bits()));
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    for (key, name) in [("blocked", "SigBlk"), ("ignored", "SigIgn"), ("caught", "SigCgt"), ("pending", "ShdPnd")] {
+    for (key, name) in
+        [("umask", "Umask"), ("blocked", "SigBlk"), ("ignored", "SigIgn"), ("caught", "SigCgt"), ("pending", "ShdPnd")]
+    {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         set(key, line.unwrap_or_default().trim().to_owned());
     }
@@ -513,10 +512,12 @@ pub struct Tracer {
     /// The role of every process known, and whether it has left the stop that every traced process begins with.
     processes: BTreeMap<i32, (usize, bool)>,
     stopped: Option<i32>,
+    left_stopped: Vec<i32>,
 }
 
 impl Tracer {
     /// Starts the command, and stops it before its first instruction.
+    #[allow(clippy::zombie_processes, reason = "run_until waits for it")]
     pub fn start(command: &mut Command) -> Self {
         use nix::sys::ptrace::{Options, setoptions, traceme};
         use std::os::unix::process::CommandExt;
@@ -529,7 +530,7 @@ impl Tracer {
         let forks = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
         setoptions(caller, forks | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACESYSGOOD).expect("a tracee");
         let processes = BTreeMap::from([(caller.as_raw(), (CALLER, true))]);
-        Self { caller: caller.as_raw(), processes, stopped: Some(caller.as_raw()) }
+        Self { caller: caller.as_raw(), processes, stopped: Some(caller.as_raw()), left_stopped: Vec::new() }
     }
 
     /// The caller's pid.
@@ -576,9 +577,9 @@ impl Tracer {
         self.run_until(CALLER, Moment::Never).expect_err("an end")
     }
 
-    /// Whatever runs later, the process that is stopped now stays so.
+    /// Whatever runs, the process that is stopped now stays so until [`release`](Self::release).
     pub fn leave_stopped(&mut self) {
-        self.stopped = None;
+        self.left_stopped.extend(self.stopped.take());
     }
 
     /// Lets what is left run on by itself.
@@ -589,6 +590,9 @@ impl Tracer {
         for pid in self.processes.keys().map(|pid| nix::unistd::Pid::from_raw(*pid)) {
             // Only a process that is stopped can be detached from. Ignored: it may be dead, which the wait tells.
             let _ = kill(pid, Signal::SIGSTOP);
+            if self.left_stopped.contains(&pid.as_raw()) {
+                Self::resume(pid, None);
+            }
             loop {
                 match waitpid(pid, Some(WaitPidFlag::__WALL)) {
                     Ok(WaitStatus::Stopped(_, Signal::SIGSTOP)) => {
