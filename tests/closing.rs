@@ -303,7 +303,10 @@ fn a_million_numbers_to_keep_are_no_burden() {
 
 /// As above.
 fn a_million_numbers_far_apart_are_no_burden() {
-    for world in every_rung() {
+    // So that close_range need not go round half a million numbers that nobody can have, the table is asked for its size.
+    let [ranges, rest @ ..] = every_rung();
+    let ranges = ranges.allow("pselect6").allow("mmap").allow("mprotect");
+    for world in [ranges].into_iter().chain(rest) {
         Closer::start(&world).check(&Case::open((3..200).chain([2147, 4294])).keep((0..1_000_000).map(|n| n * 2147)));
     }
 }
@@ -1110,6 +1113,7 @@ fn open(kind: char, fd: i32, close_on_exec: bool) {
 
 fn make(kind: char) -> i32 {
     let mut ends = [-1; 2];
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one of them is made")]
     // SAFETY: the strings are valid, and two ints can be written there.
     let made = unsafe {
         match kind {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::multiple_unsafe_ops_per_block, clippy::undocumented_unsafe_blocks, reason = "helpers of one thread")]
+#![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
 mod harness;
 
@@ -102,7 +103,7 @@ fn start(words: &[String]) {
             "no-zombies" => child_signal(SigHandler::SigDfl, SaFlags::SA_NOCLDWAIT),
             "reap-all" => child_signal(SigHandler::Handler(reap_all), SaFlags::empty()),
             "free" => free = Some(value.parse::<u64>().unwrap()),
-            "close" => value.bytes().for_each(|fd| drop(unsafe { libc::close(i32::from(fd - b'0')) })),
+            "close" => value.bytes().for_each(|fd| assert!(unsafe { libc::close(i32::from(fd - b'0')) } <= 0)),
             "without-null" => without_null(value),
             "filter" => {
                 let (call, errno) = value.split_once('=').unwrap();
@@ -160,7 +161,6 @@ fn start(words: &[String]) {
             std::process::exit(0);
         }
         Err(error) => refuse(&before, error),
-        Ok(_) => unreachable!(),
     }
 }
 
@@ -246,10 +246,10 @@ fn live(handle: untty::Handle, behaviour: &str, meeting: &str) {
     let (what, value) = behaviour.split_once('=').unwrap_or((behaviour, ""));
     match what {
         "exit" => std::process::exit(value.parse().unwrap()),
-        "kill" => drop(unsafe { libc::raise(libc::SIGKILL) }),
+        "kill" => assert_eq!(unsafe { libc::raise(libc::SIGKILL) }, 0),
         "abort" => std::process::abort(),
         "fail" => handle.fail(value.parse().unwrap()),
-        "stop" => drop(unsafe { libc::raise(libc::SIGSTOP) }),
+        "stop" => assert_eq!(unsafe { libc::raise(libc::SIGSTOP) }, 0),
         "let-go" => {
             // As programs do that close all descriptors by themselves.
             // SAFETY: nothing else is open.
