@@ -232,7 +232,7 @@ impl<'a> Daemon<'a> {
     /// # Notes
     /// The leader stays until the outcome is known: it alone can tell an exec from a death (`setpgid(2)`, EACCES). A
     /// program that the kernel kills while it loads it (no memory for its segments) counts as executed. If the caller
-    /// is killed before it was told, the daemon is killed too.
+    /// is killed before the leader could tell it, the daemon is killed too.
     pub unsafe fn spawn(&self, program: &CStr, argv: StringArray, envp: StringArray) -> Result<i32, Error> {
         match self.return_in_caller().accept_threads().start(After::Exec { program, argv, envp })? {
             Process::Caller { daemon } => Ok(daemon),

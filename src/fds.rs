@@ -272,7 +272,7 @@ impl<'a> Kept<'a> {
     const WIDTH: u32 = 64 * u64::BITS;
     /// After so many moves, it is time to ask how far they can lead: a list of a million numbers from everywhere would
     /// otherwise be read half a million times.
-    const MANY_MOVES: u32 = 256;
+    const MANY_MOVES: u32 = 16;
 
     fn new(keep: &'a [c_int], own: &'a [c_int], lowest: u32) -> Self {
         let window = [0; Self::WORDS];

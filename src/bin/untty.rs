@@ -469,6 +469,7 @@ impl Failure {
         line.add(self.step.as_bytes());
         line.add(b": ");
         self.what.iter().for_each(|piece| line.add(piece));
+        line.length = line.length.min(Line::MOST - 64); // whatever the name, the errno is told
         if let Some(errno) = self.errno {
             line.add(b": ");
             line.add_errno(errno);

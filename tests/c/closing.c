@@ -70,11 +70,13 @@ int main(int argc, char **argv) {
         tell_open(result, errno);
     } else if (strcmp(mode, "except NULL") == 0) {
         int before = count_open();
+        errno = 0;
         result = untty_close_except(-3, NULL, 2);
         errnum = errno;
         say(1, "%d %d: %s\n", result, errnum, count_open() == before ? "nothing closed" : "something closed");
     } else if (strcmp(mode, "except count") == 0) {
         int before = count_open();
+        errno = 0;
         result = untty_close_except(3, keep, SIZE_MAX);
         errnum = errno;
         say(1, "%d %d: %s\n", result, errnum, count_open() == before ? "nothing closed" : "something closed");
