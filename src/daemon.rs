@@ -3,7 +3,7 @@
 use crate::error::{Errno, Error, Step};
 use crate::fds;
 use crate::report::{self, Deadline, Listener, Message, Outcome, Reporter, Wait};
-use crate::signals;
+use crate::signals::{self, Signals};
 use crate::stdio::{self, Stdio, Streams};
 use crate::sys::{self, SignalSet, StringArray};
 use core::ffi::{CStr, c_int};
@@ -199,7 +199,7 @@ impl<'a> Daemon<'a> {
     /// Signals are blocked in the caller until the sequence is done, and then have their usual meaning while the
     /// daemon gets ready. A caller that one of them ends leaves the daemon running; the daemon learns it from
     /// [`Handle::ready`] (EPIPE). A caller that is killed (SIGKILL) before the sequence is done leaves no daemon.
-    /// A caller that handles SIGCHLD gets one, for the leader.
+    /// A caller that handles SIGCHLD, and has other children or waits for the daemon to get ready, gets one for the leader.
     ///
     /// # References
     /// `daemon(7)`, `fork(2)`, `setsid(2)`, `credentials(7)`; POSIX.1-2024, General Terminal Interface, 11.1.3.
@@ -256,8 +256,10 @@ impl Handle {
     /// The status is cut to 8 bits as always, and one that would then be 0, and claim success, becomes 1.
     pub fn fail(self, status: i32) -> ! {
         let status = if status & 0xff == 0 { 1 } else { status & 0xff };
+        // It stays open until the exit: its end tells that this process is gone.
+        let reporter = Reporter::take(self.report);
         // Ignored: a caller that is gone needs no status.
-        let _ = Reporter::take(self.report).tell(Message::GaveUp(status));
+        let _ = reporter.tell(Message::GaveUp(status));
         sys::exit(status)
     }
 
@@ -295,20 +297,20 @@ impl Daemon<'_> {
         let streams = stdio::open(&self.streams)?;
         let deadline = Deadline::after(self.deadline)?;
         let (listener, reporter) = report::pipe()?;
-        let mask = signals::block_all()?;
+        let signals = Signals::block()?;
         match fork(Step::Fork) {
             Ok(Side::Child) => {
                 drop(listener);
-                Ok(self.lead(after, streams, mask, reporter))
+                Ok(self.lead(after, streams, signals.mask, reporter))
             }
             Ok(Side::Parent(leader)) => {
                 drop((reporter, streams));
                 let leader_stays = matches!(after, After::Exec { .. });
-                let outcome = listener.wait(&Wait { leader, deadline, mask, leader_stays });
-                self.leave(outcome, mask)
+                let outcome = listener.wait(&Wait { leader, deadline, mask: signals.mask, leader_stays });
+                self.leave(outcome, &signals)
             }
             Err(error) => {
-                let _ = signals::set_mask(mask); // the call that has just succeeded; the fork's error matters more
+                signals.unblock();
                 Err(error)
             }
         }
@@ -429,14 +431,15 @@ impl Daemon<'_> {
     }
 
     /// 13: the caller exits or returns.
-    fn leave(&self, outcome: Result<Outcome, Error>, mask: SignalSet) -> Result<Process, Error> {
+    fn leave(&self, outcome: Result<Outcome, Error>, signals: &Signals) -> Result<Process, Error> {
         match outcome {
             Ok(Outcome::Ready(_)) if !self.return_in_caller => sys::exit(0),
             Ok(Outcome::GaveUp(status)) if !self.return_in_caller => sys::exit(status),
             _ => {}
         }
         if !(self.hold_signals && matches!(outcome, Ok(Outcome::Ready(_)))) {
-            let _ = signals::set_mask(mask); // a call that has succeeded before; the outcome matters more
+            signals.forget_the_leader();
+            signals.unblock();
         }
         match outcome? {
             Outcome::Ready(daemon) => Ok(Process::Caller { daemon }),

@@ -188,9 +188,14 @@ impl Listener {
             // First the leader, so that it cannot fork after the group was killed. Ignored: it may be dead.
             let _ = sys::kill(leader, sys::SIGKILL);
         }
-        if ours || daemon.is_none_or(|pid| sys::getsid(pid) == Ok(leader)) {
+        let held = daemon.filter(|pid| sys::getsid(*pid) == Ok(leader));
+        if ours || daemon.is_none() || held.is_some() {
             // Ignored: there may be no group any more, or none yet.
             let _ = sys::kill(-leader, sys::SIGKILL);
+        }
+        if let Some(pid) = held {
+            // It may have moved to a group of its own. Ignored: it is dying already, if not.
+            let _ = sys::kill(pid, sys::SIGKILL);
         }
         // Ignored: at the end of the grace there is nothing more to be done.
         let _ = self.until_end_or(GRACE);

@@ -13,12 +13,41 @@ pub(crate) const fn only(signal: c_int) -> SignalSet {
     1 << (signal - 1)
 }
 
-/// Blocks every signal; returns the mask to put back.
+/// The caller's signals, blocked.
 ///
 /// From the first fork to setsid the leader is in the foreground process group, where ^C would hit it, and a handler
 /// of the caller's must not run in a half-made daemon.
-pub(crate) fn block_all() -> Result<SignalSet, Error> {
-    sys::rt_sigprocmask(sys::SIG_SETMASK, !sys::reserved_signals()).map_err(Error::at(Step::Signals))
+pub(crate) struct Signals {
+    /// The mask to put back.
+    pub(crate) mask: SignalSet,
+    /// Whether a SIGCHLD was pending already.
+    child_pending: bool,
+}
+
+impl Signals {
+    /// Blocks every signal.
+    pub(crate) fn block() -> Result<Self, Error> {
+        let mask = sys::rt_sigprocmask(sys::SIG_SETMASK, !sys::reserved_signals()).map_err(Error::at(Step::Signals))?;
+        Ok(Self { mask, child_pending: child_is_pending() })
+    }
+
+    /// Takes away the SIGCHLD of the leader, which the caller knows nothing of, unless it may also be another child's.
+    pub(crate) fn forget_the_leader(&self) {
+        if !self.child_pending && child_is_pending() && sys::has_children() == Err(Errno::ECHILD) {
+            // Ignored: at worst there is a SIGCHLD without a child.
+            let _ = sys::take_pending_signal(only(sys::SIGCHLD));
+        }
+    }
+
+    /// Puts the caller's mask back.
+    pub(crate) fn unblock(&self) {
+        // Ignored: a call that has succeeded before, and the outcome matters more.
+        let _ = set_mask(self.mask);
+    }
+}
+
+fn child_is_pending() -> bool {
+    sys::rt_sigpending().is_ok_and(|pending| pending & only(sys::SIGCHLD) != 0)
 }
 
 /// Sets the signal mask.

@@ -302,6 +302,11 @@ pub fn is_child(pid: c_int) -> Result<(), Errno> {
     waitid(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).map(drop)
 }
 
+/// `waitid(P_ALL, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no child at all, alive or dead.
+pub fn has_children() -> Result<(), Errno> {
+    waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).map(drop)
+}
+
 /// `waitid(P_PGID, group, WEXITED | WNOHANG)`: whether a dead child of that process group was there to be reaped.
 pub fn reap_one_of_group(group: c_int) -> Result<bool, Errno> {
     waitid(libc::P_PGID, group, libc::WEXITED | libc::WNOHANG)

@@ -44,6 +44,7 @@ const NO_FD: c_int = -1;
 const F_GETFD: c_int = 1;
 const F_SETFL: c_int = 4;
 const F_DUPFD_CLOEXEC: c_int = 1030;
+const P_ALL: c_int = 0;
 const P_PID: c_int = 1;
 const P_PGID: c_int = 2;
 const WNOHANG: c_int = 1;
@@ -335,6 +336,11 @@ pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
 /// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
 pub fn is_child(pid: c_int) -> Result<(), Errno> {
     waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT).map(drop)
+}
+
+/// `waitid(P_ALL, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no child at all, alive or dead.
+pub fn has_children() -> Result<(), Errno> {
+    waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT).map(drop)
 }
 
 /// `waitid(P_PGID, group, WEXITED | WNOHANG)`: whether a dead child of that process group was there to be reaped.
