@@ -48,6 +48,8 @@ int main(int argc, char **argv) {
         /* And now that it is gone, nothing is in the way. */
         result = untty_detach(&options, NULL, &error);
         if (result != 0) {
+            int call = call_the_test(argv[2]);
+            say(call, "after the join: %d %d %d\n", result, (int)error.step, (int)error.errnum);
             return 93;
         }
     }

@@ -1,7 +1,7 @@
 //! A daemon without std, without an allocator and without Rust's start: `no_std` and `no_main`.
 //!
 //! ```text
-//! cargo run --example bare
+//! cargo run --manifest-path examples/bare/Cargo.toml
 //! ```
 //!
 //! It works with both backends. A program that is to do without a C library too uses the raw one, and has its own
