@@ -158,9 +158,14 @@ impl Listener {
 
     fn outcome(&self, wait: &Wait, daemon: &mut Option<c_int>) -> Result<Outcome, Error> {
         let mut mask = None;
+        let mut process = None;
         loop {
-            match self.next(&wait.deadline, mask)? {
-                Some(Message::Started(pid)) => (*daemon, mask) = (Some(pid), Some(wait.mask)),
+            match self.next(&wait.deadline, mask, process.as_ref())? {
+                Some(Message::Started(pid)) => {
+                    (*daemon, mask) = (Some(pid), Some(wait.mask));
+                    // Without it (before Linux 5.3), the end of the pipe has to tell of the daemon's death.
+                    process = sys::pidfd_open(pid).and_then(Fd::above_stdio).ok();
+                }
                 Some(Message::Ready(pid)) => {
                     if wait.leader_stays {
                         self.until_end(&wait.deadline)?;
@@ -207,17 +212,23 @@ impl Listener {
 
     /// Waits until nobody can write any more.
     pub(crate) fn until_end(&self, deadline: &Deadline) -> Result<(), Error> {
-        while self.next(deadline, None)?.is_some() {}
+        while self.next(deadline, None, None)?.is_some() {}
         Ok(())
     }
 
-    /// The next message; `None` at the end of the pipe. While it waits, the signal mask is the given one.
-    fn next(&self, deadline: &Deadline, mask: Option<SignalSet>) -> Result<Option<Message>, Error> {
+    /// The next message; `None` at the end of the pipe. While it waits, the signal mask is the given one, and that
+    /// process must live: its children may hold the pipe.
+    fn next(
+        &self,
+        deadline: &Deadline,
+        mask: Option<SignalSet>,
+        process: Option<&Fd>,
+    ) -> Result<Option<Message>, Error> {
         let mut words = Words::default();
         let mut filled = 0;
         while let Some(rest) = words.as_flattened_mut().get_mut(filled..).filter(|rest| !rest.is_empty()) {
             if deadline.is_some() || mask.is_some() {
-                self.until_readable(deadline, mask)?;
+                self.until_readable(deadline, mask, process)?;
             }
             match uninterrupted(|| sys::read(self.0.number(), rest)).map_err(Error::at(Step::Wait))? {
                 0 => return Ok(None),
@@ -227,10 +238,16 @@ impl Listener {
         Message::decode(words).map(Some).ok_or(Error::new(Step::Wait, Errno::EPROTO))
     }
 
-    fn until_readable(&self, deadline: &Deadline, mask: Option<SignalSet>) -> Result<(), Error> {
-        let mut pipe = [PollFd { fd: self.0.number(), events: sys::POLLIN, revents: 0 }];
-        let waited = uninterrupted(|| sys::ppoll(&mut pipe, deadline.left()?, mask)).map_err(Error::at(Step::Wait))?;
-        if waited == 0 { Err(Error::new(Step::Wait, Errno::ETIMEDOUT)) } else { Ok(()) }
+    fn until_readable(&self, deadline: &Deadline, mask: Option<SignalSet>, process: Option<&Fd>) -> Result<(), Error> {
+        let wanted = |fd| PollFd { fd, events: sys::POLLIN, revents: 0 };
+        let mut fds = [wanted(self.0.number()), wanted(process.map_or(-1, Fd::number))];
+        let waited = uninterrupted(|| sys::ppoll(&mut fds, deadline.left()?, mask)).map_err(Error::at(Step::Wait))?;
+        let [pipe, _] = fds;
+        match (waited, pipe.revents) {
+            (0, _) => Err(Error::new(Step::Wait, Errno::ETIMEDOUT)),
+            (_, 0) => Err(Error::new(Step::Wait, Errno::ESRCH)),
+            _ => Ok(()),
+        }
     }
 }
 

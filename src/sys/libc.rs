@@ -286,6 +286,13 @@ pub fn getppid() -> c_int {
     unsafe { libc::getppid() }
 }
 
+/// `pidfd_open(pid, 0)`: a descriptor that becomes readable when that process ends; always close-on-exec.
+pub fn pidfd_open(pid: c_int) -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    check_long(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+        .and_then(|fd| c_int::try_from(fd).map_err(|_| Errno::EINVAL))
+}
+
 /// `kill(pid, signal)`
 pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
     // SAFETY: takes no pointers.

@@ -322,6 +322,12 @@ pub fn getppid() -> c_int {
     unsafe { syscall!(GETPPID) as c_int }
 }
 
+/// `pidfd_open(pid, 0)`: a descriptor that becomes readable when that process ends; always close-on-exec.
+pub fn pidfd_open(pid: c_int) -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    check_int(unsafe { syscall!(PIDFD_OPEN, pid, 0) })
+}
+
 /// `kill(pid, signal)`
 pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
     // SAFETY: takes no pointers.
