@@ -90,8 +90,9 @@
 #define UNTTY_STDIO_FD 2
 
 /**
- * The file path. Standard input reads it; output and error append to it, and create it with mode 0640. It is opened
- * before the first fork, with O_NOFOLLOW and O_NOCTTY; a FIFO that nobody reads is an error (ENXIO).
+ * The file path, opened before the first fork. Standard input reads it (of a FIFO, it waits for a writer). Output and
+ * error append to it, and create it with mode 0640; there, a symbolic link is an error (ELOOP), and so is a FIFO that
+ * nobody reads (ENXIO).
  */
 #define UNTTY_STDIO_FILE 3
 
@@ -101,7 +102,7 @@
 #define UNTTY_STDIO_CONSOLE 4
 
 /**
- * For standard error only: wherever standard output goes.
+ * For standard error only (else EINVAL): wherever standard output goes.
  */
 #define UNTTY_STDIO_STDOUT 5
 
@@ -325,8 +326,8 @@ int untty_close_from(int lowest);
  * Closes every descriptor from lowest up, except the count ones in keep: in any order, repeated, negative or not open,
  * as they come. Needs no free descriptor, no /proc and no new kernel.
  *
- * Returns 0. If keep is NULL and count is not 0, nothing is closed, and it returns -1 with errno EFAULT; in a library
- * built without libc, -EFAULT.
+ * Returns 0. If keep is NULL and count is not 0 (EFAULT), or count is more than memory can hold (EINVAL), nothing is
+ * closed, and it returns -1 with errno set; in a library built without libc, -errno.
  */
 int untty_close_except(int lowest, const int *keep, size_t count);
 

@@ -46,12 +46,13 @@ pub const UNTTY_STDIO_NULL: u32 = 0;
 pub const UNTTY_STDIO_INHERIT: u32 = 1;
 /// The caller's descriptor fd.
 pub const UNTTY_STDIO_FD: u32 = 2;
-/// The file path. Standard input reads it; output and error append to it, and create it with mode 0640. It is opened
-/// before the first fork, with O_NOFOLLOW and O_NOCTTY; a FIFO that nobody reads is an error (ENXIO).
+/// The file path, opened before the first fork. Standard input reads it (of a FIFO, it waits for a writer). Output and
+/// error append to it, and create it with mode 0640; there, a symbolic link is an error (ELOOP), and so is a FIFO that
+/// nobody reads (ENXIO).
 pub const UNTTY_STDIO_FILE: u32 = 3;
 /// /dev/console, without becoming a controlling terminal.
 pub const UNTTY_STDIO_CONSOLE: u32 = 4;
-/// For standard error only: wherever standard output goes.
+/// For standard error only (else EINVAL): wherever standard output goes.
 pub const UNTTY_STDIO_STDOUT: u32 = 5;
 
 /// The steps of the sequence, as struct untty_error tells them. Numbers are permanent and never reused.
@@ -249,8 +250,8 @@ pub unsafe extern "C" fn untty_close_from(lowest: c_int) -> c_int {
 /// Closes every descriptor from lowest up, except the count ones in keep: in any order, repeated, negative or not open,
 /// as they come. Needs no free descriptor, no /proc and no new kernel.
 ///
-/// Returns 0. If keep is NULL and count is not 0, nothing is closed, and it returns -1 with errno EFAULT; in a library
-/// built without libc, -EFAULT.
+/// Returns 0. If keep is NULL and count is not 0 (EFAULT), or count is more than memory can hold (EINVAL), nothing is
+/// closed, and it returns -1 with errno set; in a library built without libc, -errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_close_except(lowest: c_int, keep: *const c_int, count: usize) -> c_int {
     // SAFETY: NULL or valid.

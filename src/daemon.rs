@@ -325,16 +325,20 @@ impl Daemon<'_> {
     }
 
     /// 0: other threads would not exist in the daemon, and what they had locked would stay locked.
+    ///
+    /// A thread that has been joined may still be about to leave, so a second look may find none.
     fn refuse_threads(&self) -> Result<(), Error> {
+        const LOOKS: u32 = 10;
         if self.accept_threads {
             return Ok(());
         }
-        let threaded = match sys::unshare(sys::CLONE_THREAD) {
-            Ok(()) => false,
-            Err(Errno::EINVAL) => true, // unshare(2); so does a vfork child, which must not fork either
-            Err(_) => fds::thread_count().is_some_and(|count| count > 1), // container filters forbid the call
-        };
-        if threaded { Err(Error::new(Step::Threads, Errno::EBUSY)) } else { Ok(()) }
+        for _ in 0..LOOKS {
+            if !has_threads() {
+                return Ok(());
+            }
+            report::pause();
+        }
+        Err(Error::new(Step::Threads, Errno::EBUSY))
     }
 
     /// The leader, and the daemon that it forks: 3 to 12.
@@ -445,6 +449,14 @@ impl Daemon<'_> {
             Outcome::Ready(daemon) => Ok(Process::Caller { daemon }),
             Outcome::GaveUp(status) => Err(Error::new(Step::Fail, Errno::new(status))),
         }
+    }
+}
+
+fn has_threads() -> bool {
+    match sys::unshare(sys::CLONE_THREAD) {
+        Ok(()) => false,
+        Err(Errno::EINVAL) => true, // unshare(2); so does a vfork child, which must not fork either
+        Err(_) => fds::thread_count().is_some_and(|count| count > 1), // container filters forbid the call
     }
 }
 
