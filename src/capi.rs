@@ -421,6 +421,9 @@ unsafe fn read_options(options: *const untty_options) -> Result<untty_options, E
     if given.iter().skip(KNOWN).any(|byte| *byte != 0) {
         return Err(Errno::E2BIG);
     }
+    // A member that is only half there is not there.
+    let whole = (size - size % size_of::<usize>()).max(LEAST);
+    let given = given.get(..whole).unwrap_or_default();
     let mut known = [0_usize; KNOWN / size_of::<usize>()];
     for (to, from) in known.iter_mut().zip(given.chunks(size_of::<usize>())) {
         let mut word = [0; size_of::<usize>()];

@@ -359,6 +359,10 @@ impl Daemon<'_> {
         reporter: &Reporter,
     ) -> Result<bool, Error> {
         let leader = sys::setsid().map_err(Error::at(Step::Setsid))?;
+        if leader == 1 {
+            // The first process of a new pid namespace: its end would be the daemon's (pid_namespaces(7)).
+            return Err(Error::new(Step::Setsid, Errno::EINVAL));
+        }
         let witness = match after {
             After::Exec { .. } => Some(self.fork_and_watch(leader, reporter)?),
             _ => fork_and_leave()?,
@@ -492,10 +496,14 @@ fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter)
     let executed = listener.until_end(&Deadline::NONE).map(|()| sys::setpgid(daemon, leader));
     let message = match executed {
         Ok(Err(Errno::EACCES | Errno::EPERM)) => Message::Ready(daemon),
-        Ok(_) => {
+        Ok(unexecuted) => {
+            if unexecuted.is_err() {
+                // No answer that the kernel gives: it may live. Ignored: it is our child, so it can be killed.
+                let _ = sys::kill(daemon, sys::SIGKILL);
+            }
             // Ignored: it is reaped so that nothing is left, not even a zombie.
             let _ = fds::uninterrupted(|| sys::wait_and_reap(daemon));
-            Message::Failed(Error::new(Step::Wait, Errno::ESRCH))
+            Message::Failed(Error::new(Step::Wait, unexecuted.err().unwrap_or(Errno::ESRCH)))
         }
         Err(error) => Message::Failed(error),
     };
