@@ -1574,7 +1574,8 @@ fn a_caller_killed_while_it_waits_is_told_to_the_daemon() {
         assert_eq!(set(&state["blocked"]), [0; 0]);
         let pid = daemon.pid;
         drop(daemon);
-        assert_eq!(start.rest().last(), Some(&(pid, End::Exited(0))));
+        // The dead caller's leader may be reaped after it.
+        assert!(start.rest().contains(&(pid, End::Exited(0))));
     }
 }
 
