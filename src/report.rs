@@ -160,12 +160,21 @@ impl Listener {
     fn outcome(&self, wait: &Wait, daemon: &mut Option<c_int>) -> Result<Outcome, Error> {
         let mut mask = None;
         let mut process = None;
+        let mut gone = false;
         loop {
-            match self.next(&wait.deadline, mask, process.as_ref())? {
+            let next = if gone {
+                // Only what it had said before counts; nobody waits for more.
+                self.next(&Deadline(Some(0)), None, None).map_err(|_| Error::new(Step::Wait, Errno::ESRCH))
+            } else {
+                self.next(&wait.deadline, mask, process.as_ref())
+            };
+            match next? {
                 Some(Message::Started(pid)) => {
                     (*daemon, mask) = (Some(pid), Some(wait.mask));
                     // Without it (before Linux 5.3), the end of the pipe has to tell of the daemon's death.
-                    process = sys::pidfd_open(pid).and_then(Fd::above_stdio).ok();
+                    let opened = sys::pidfd_open(pid);
+                    gone = opened == Err(Errno::ESRCH);
+                    process = opened.and_then(Fd::above_stdio).ok();
                 }
                 Some(Message::Ready(pid)) => {
                     if wait.leader_stays {
