@@ -15,7 +15,7 @@ use untty::{Daemon, Process};
 fn main() -> ExitCode {
     // SAFETY: this program has no threads, and no descriptor that it would use afterwards.
     match unsafe { Daemon::new().detach() } {
-        Ok(Process::Daemon(handle)) => {
+        Ok(Process::Daemon(mut handle)) => {
             if handle.ready().is_err() {
                 return ExitCode::FAILURE; // the caller was killed while it waited: nobody expects this daemon
             }

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let daemon = Daemon::new().keep(&keep).deadline(Duration::from_secs(10));
     // SAFETY: this program has no threads, and the server is its only descriptor.
     match unsafe { daemon.detach() } {
-        Ok(Process::Daemon(handle)) => {
+        Ok(Process::Daemon(mut handle)) => {
             // Whatever is still to be done (reading the configuration, opening the database) goes here; where it
             // cannot be done, `handle.fail(1)` ends the daemon, and the caller with that status.
             if handle.ready().is_err() {

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let daemon = Daemon::new().stdout(Stdio::Inherit).stderr(Stdio::Inherit).return_in_caller();
     // SAFETY: this program has no threads, and no descriptor that it would use afterwards.
     match unsafe { daemon.detach() } {
-        Ok(Process::Daemon(handle)) => {
+        Ok(Process::Daemon(mut handle)) => {
             for ((item, purpose), (before, after)) in ITEMS.iter().zip(before.iter().zip(observe())) {
                 println!("{item}: {before} -> {after}\n    {purpose}");
             }

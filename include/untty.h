@@ -35,7 +35,8 @@
 /** The safe defaults, with the size filled in: struct untty_options options = UNTTY_OPTIONS_INIT; */
 #define UNTTY_OPTIONS_INIT \
     { \
-        sizeof(struct untty_options), 0, 0, NULL, {0, 0, NULL}, {0, 0, NULL}, {0, 0, NULL}, NULL, 0, 0, 0 \
+        sizeof(struct untty_options), 0, 0, NULL, {0, 0, NULL}, {0, 0, NULL}, {0, 0, NULL}, NULL, 0, 0, 0, NULL, \
+        NULL, NULL, 0, 0, 0, NULL \
     }
 
 
@@ -73,6 +74,43 @@
  * Fork even if the caller has more threads. The daemon must then call only async-signal-safe functions.
  */
 #define UNTTY_ACCEPT_THREADS 128
+
+/**
+ * Where systemd, s6 or runit runs this very process as a service, fork nothing: it gets the state that was asked for and
+ * untty_detach returns 0 in it. Streams that would go to /dev/null stay where they are, and so do the sockets of
+ * untty_listen_fds. If it fails then (-1), the process may have been changed by the steps before, and should exit.
+ */
+#define UNTTY_STAY_IF_SUPERVISED 256
+
+/**
+ * Become the user that the members uid, gid, groups and group_count say.
+ */
+#define UNTTY_SET_USER 512
+
+/**
+ * Say nothing to a supervisor, whatever the environment says.
+ */
+#define UNTTY_IGNORE_SUPERVISOR 1024
+
+/**
+ * The first of the descriptors that untty_listen_fds counts.
+ */
+#define UNTTY_LISTEN_FDS_START 3
+
+/**
+ * untty_supervisor: systemd, for the system or for a user.
+ */
+#define UNTTY_SUPERVISOR_SYSTEMD 1
+
+/**
+ * untty_supervisor: s6-supervise.
+ */
+#define UNTTY_SUPERVISOR_S6 2
+
+/**
+ * untty_supervisor: runsv.
+ */
+#define UNTTY_SUPERVISOR_RUNIT 3
 
 /**
  * /dev/null, checked to be the real device (ENODEV).
@@ -178,6 +216,40 @@ enum untty_step {
      * The daemon called untty_fail; errnum is the exit status.
      */
     UNTTY_STEP_FAIL = 17,
+    /**
+     * chroot.
+     */
+    UNTTY_STEP_ROOT = 18,
+    /**
+     * The pid file: EEXIST when its daemon is running or being started; ELOOP, EMLINK, EISDIR, EINVAL when it is a
+     * symbolic link, has a second name, is a directory, is no regular file or holds something else; EPERM when it
+     * belongs to another user, or is not the caller's to be removed.
+     */
+    UNTTY_STEP_PID_FILE = 19,
+    /**
+     * setgroups.
+     */
+    UNTTY_STEP_GROUPS = 20,
+    /**
+     * setresgid.
+     */
+    UNTTY_STEP_GID = 21,
+    /**
+     * setresuid.
+     */
+    UNTTY_STEP_UID = 22,
+    /**
+     * Proving that privileges are gone for good: EPERM when they are not.
+     */
+    UNTTY_STEP_PRIVILEGES = 23,
+    /**
+     * Telling the supervisor.
+     */
+    UNTTY_STEP_NOTIFY = 24,
+    /**
+     * Opening a log anew.
+     */
+    UNTTY_STEP_LOG = 25,
 };
 
 /**
@@ -245,9 +317,40 @@ struct untty_options {
      */
     uint32_t deadline_ms;
     /**
-     * Zero.
+     * A descriptor above 2 on which untty_ready writes a newline, and closes it, as s6-supervise wants it; 0: none.
      */
-    uint32_t reserved;
+    int ready_fd;
+    /**
+     * The pid file, for one daemon at a time; NULL: none. It is opened and locked in the caller, written by the daemon
+     * before untty_detach is done, and locked as long as the daemon lives.
+     */
+    const char *pid_file;
+    /**
+     * The daemon's root directory, in which the working directory then lies; NULL: the caller's. All files above are
+     * opened before.
+     */
+    const char *root;
+    /**
+     * With UNTTY_SET_USER: the supplementary groups; none of these four is looked at without it, and all are zero.
+     */
+    const uint32_t *groups;
+    /**
+     * How many; 0 empties the list.
+     */
+    size_t group_count;
+    /**
+     * With UNTTY_SET_USER: real, effective and saved user id; not -1.
+     */
+    uint32_t uid;
+    /**
+     * The same for the group id.
+     */
+    uint32_t gid;
+    /**
+     * Where to look for a supervisor; NULL: the C library's environ. A library built without libc knows no environ, and
+     * finds none then.
+     */
+    const char *const *environment;
 };
 
 /**
@@ -291,12 +394,23 @@ extern "C" {
 int untty_detach(const struct untty_options *options, struct untty_handle *handle, struct untty_error *error);
 
 /**
- * The daemon is ready: the caller exits 0, or returns the daemon's process id.
+ * The daemon is ready: the caller exits 0, or returns the daemon's process id. A supervisor that the environment named
+ * (NOTIFY_SOCKET) is told READY=1 and MAINPID=, and ready_fd gets its newline.
  *
- * Returns 0, or -1 with *error filled. EPIPE: the caller was killed while it waited, and nobody was told that the
- * daemon runs; whether it should, is yours to decide. EALREADY: this was said before.
+ * Returns 0, or -1 with *error filled. UNTTY_STEP_NOTIFY: the supervisor could not be told, and the caller still waits.
+ * UNTTY_STEP_READY with EPIPE: the caller was killed while it waited, and nobody was told that the daemon runs; whether
+ * it should, is yours to decide. EALREADY: this was said before.
  */
 int untty_ready(struct untty_handle *handle, struct untty_error *error);
+
+/**
+ * Sends the supervisor a message of the protocol of sd_notify(3), at any time after untty_detach: "STATUS=...",
+ * "STOPPING=1", "WATCHDOG=1", "RELOADING=1" (to which the monotonic time is added, as the protocol wants it), several of
+ * them with a newline between.
+ *
+ * Returns 1 when it was sent, 0 when the environment named no supervisor, -1 with *error filled.
+ */
+int untty_notify(struct untty_handle *handle, const char *state, struct untty_error *error);
 
 /**
  * There will be no daemon: ends this process with _exit, and the waiting caller with that exit status, 1 to 255.
@@ -305,6 +419,49 @@ int untty_ready(struct untty_handle *handle, struct untty_error *error);
  * With UNTTY_RETURN_IN_CALLER the caller's untty_detach fails with UNTTY_STEP_FAIL, and errnum is the status.
  */
 void untty_fail(struct untty_handle *handle, int exit_status) UNTTY_NORETURN;
+
+/**
+ * The process id of the live daemon that owns a pid file; 0 when there is none. It is the kernel's answer, not the
+ * file's text, which may be stale. Also for the daemon itself, which must not open and close its pid file by other means:
+ * that would take its lock away (fcntl(2)).
+ *
+ * -1 with *error filled when it cannot be told; ESRCH: its owner lives in another pid namespace.
+ */
+int untty_pid_file_read(const char *path, struct untty_error *error);
+
+/**
+ * Removes the pid file that this process owns; call it last, since another daemon may start from then on. The path is
+ * looked up in the daemon's root and working directory.
+ *
+ * Returns 0, or -1 with *error filled. EPERM: it is not this process's. EACCES: who has given up privileges often may
+ * not remove a file; that does no harm, because a file that nobody holds is taken over by the next start.
+ */
+int untty_pid_file_remove(const char *path, struct untty_error *error);
+
+/**
+ * Opens a log by its path once more and puts it in the place of fd, which is never closed meanwhile: for logrotate(8),
+ * which has given the old file another name. Opened as UNTTY_STDIO_FILE says; fd's close-on-exec flag stays.
+ *
+ * Async-signal-safe, so a handler of SIGHUP may call it; it may change errno. Where two descriptors lead to the log, each
+ * is reopened by itself. Returns 0, or -1 with *error filled, and fd is as it was.
+ */
+int untty_reopen_log(int fd, const char *path, struct untty_error *error);
+
+/**
+ * How many sockets the supervisor has opened for this very process (socket activation: LISTEN_FDS and LISTEN_PID): they
+ * are the descriptors from UNTTY_LISTEN_FDS_START on. To be asked before untty_detach, after which the process is another
+ * one; put them in options->keep. environment is as in struct untty_options.
+ */
+int untty_listen_fds(const char *const *environment);
+
+/**
+ * Who runs this very process as a service: one of the UNTTY_SUPERVISOR_ constants, or 0. environment is as in struct
+ * untty_options.
+ *
+ * The evidence: systemd has set SYSTEMD_EXEC_PID to this process's id (or, before version 248, INVOCATION_ID is set and
+ * the parent is named systemd); the parent is s6-supervise, or runsv. A parent's name is read from /proc.
+ */
+int untty_supervisor(const char *const *environment);
 
 /**
  * A drop-in for daemon(3) that forks twice and tells the truth.

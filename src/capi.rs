@@ -7,10 +7,12 @@
 //! [`Daemon::detach`] and [`close_except`](crate::close_except), and in C terms at the functions.
 
 use crate::daemon::{Daemon, Handle, Process};
+use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
-use crate::fds;
-use crate::stdio::Stdio;
+use crate::stdio::{self, Stdio};
+use crate::supervisor::{self, Supervisor};
 use crate::sys;
+use crate::{fds, pid_file};
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::MaybeUninit;
 use core::time::Duration;
@@ -31,6 +33,14 @@ pub const UNTTY_SET_UMASK: u32 = 32;
 pub const UNTTY_KEEP_DESCRIPTORS: u32 = 64;
 /// Fork even if the caller has more threads. The daemon must then call only async-signal-safe functions.
 pub const UNTTY_ACCEPT_THREADS: u32 = 128;
+/// Where systemd, s6 or runit runs this very process as a service, fork nothing: it gets the state that was asked for and
+/// untty_detach returns 0 in it. Streams that would go to /dev/null stay where they are, and so do the sockets of
+/// untty_listen_fds. If it fails then (-1), the process may have been changed by the steps before, and should exit.
+pub const UNTTY_STAY_IF_SUPERVISED: u32 = 256;
+/// Become the user that the members uid, gid, groups and group_count say.
+pub const UNTTY_SET_USER: u32 = 512;
+/// Say nothing to a supervisor, whatever the environment says.
+pub const UNTTY_IGNORE_SUPERVISOR: u32 = 1024;
 
 const KNOWN_FLAGS: u32 = UNTTY_RETURN_IN_CALLER
     | UNTTY_KEEP_SIGNALS
@@ -38,7 +48,20 @@ const KNOWN_FLAGS: u32 = UNTTY_RETURN_IN_CALLER
     | UNTTY_KEEP_UMASK
     | UNTTY_SET_UMASK
     | UNTTY_KEEP_DESCRIPTORS
-    | UNTTY_ACCEPT_THREADS;
+    | UNTTY_ACCEPT_THREADS
+    | UNTTY_STAY_IF_SUPERVISED
+    | UNTTY_SET_USER
+    | UNTTY_IGNORE_SUPERVISOR;
+
+/// The first of the descriptors that untty_listen_fds counts.
+pub const UNTTY_LISTEN_FDS_START: c_int = 3;
+
+/// untty_supervisor: systemd, for the system or for a user.
+pub const UNTTY_SUPERVISOR_SYSTEMD: c_int = 1;
+/// untty_supervisor: s6-supervise.
+pub const UNTTY_SUPERVISOR_S6: c_int = 2;
+/// untty_supervisor: runsv.
+pub const UNTTY_SUPERVISOR_RUNIT: c_int = 3;
 
 /// /dev/null, checked to be the real device (ENODEV).
 pub const UNTTY_STDIO_NULL: u32 = 0;
@@ -93,6 +116,24 @@ pub enum untty_step {
     UNTTY_STEP_EXEC = 16,
     /// The daemon called untty_fail; errnum is the exit status.
     UNTTY_STEP_FAIL = 17,
+    /// chroot.
+    UNTTY_STEP_ROOT = 18,
+    /// The pid file: EEXIST when its daemon is running or being started; ELOOP, EMLINK, EISDIR, EINVAL when it is a
+    /// symbolic link, has a second name, is a directory, is no regular file or holds something else; EPERM when it
+    /// belongs to another user, or is not the caller's to be removed.
+    UNTTY_STEP_PID_FILE = 19,
+    /// setgroups.
+    UNTTY_STEP_GROUPS = 20,
+    /// setresgid.
+    UNTTY_STEP_GID = 21,
+    /// setresuid.
+    UNTTY_STEP_UID = 22,
+    /// Proving that privileges are gone for good: EPERM when they are not.
+    UNTTY_STEP_PRIVILEGES = 23,
+    /// Telling the supervisor.
+    UNTTY_STEP_NOTIFY = 24,
+    /// Opening a log anew.
+    UNTTY_STEP_LOG = 25,
 }
 
 /// Why there is no daemon.
@@ -143,8 +184,25 @@ pub struct untty_options {
     /// How long the caller waits for the daemon to be ready, in milliseconds; then the start is ended and fails with
     /// ETIMEDOUT. 0: as long as the daemon lives.
     pub deadline_ms: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// A descriptor above 2 on which untty_ready writes a newline, and closes it, as s6-supervise wants it; 0: none.
+    pub ready_fd: c_int,
+    /// The pid file, for one daemon at a time; NULL: none. It is opened and locked in the caller, written by the daemon
+    /// before untty_detach is done, and locked as long as the daemon lives.
+    pub pid_file: *const c_char,
+    /// The daemon's root directory, in which the working directory then lies; NULL: the caller's. All files above are
+    /// opened before.
+    pub root: *const c_char,
+    /// With UNTTY_SET_USER: the supplementary groups; none of these four is looked at without it, and all are zero.
+    pub groups: *const u32,
+    /// How many; 0 empties the list.
+    pub group_count: usize,
+    /// With UNTTY_SET_USER: real, effective and saved user id; not -1.
+    pub uid: u32,
+    /// The same for the group id.
+    pub gid: u32,
+    /// Where to look for a supervisor; NULL: the C library's environ. A library built without libc knows no environ, and
+    /// finds none then.
+    pub environment: *const *const c_char,
 }
 
 /// What the daemon holds until it is ready. Do not look inside, do not copy it.
@@ -173,35 +231,52 @@ pub unsafe extern "C" fn untty_detach(
     error: *mut untty_error,
 ) -> c_int {
     // SAFETY: our caller's promises are theirs.
-    match unsafe { detach(options, handle) } {
-        Ok(pid) => pid,
-        Err(failure) => {
-            // SAFETY: NULL or valid.
-            unsafe { store(error, failure) };
-            -1
-        }
-    }
+    let result = unsafe { detach(options, handle) };
+    // SAFETY: NULL or valid.
+    unsafe { answer(result, error) }
 }
 
-/// The daemon is ready: the caller exits 0, or returns the daemon's process id.
+/// The daemon is ready: the caller exits 0, or returns the daemon's process id. A supervisor that the environment named
+/// (NOTIFY_SOCKET) is told READY=1 and MAINPID=, and ready_fd gets its newline.
 ///
-/// Returns 0, or -1 with *error filled. EPIPE: the caller was killed while it waited, and nobody was told that the
-/// daemon runs; whether it should, is yours to decide. EALREADY: this was said before.
+/// Returns 0, or -1 with *error filled. UNTTY_STEP_NOTIFY: the supervisor could not be told, and the caller still waits.
+/// UNTTY_STEP_READY with EPIPE: the caller was killed while it waited, and nobody was told that the daemon runs; whether
+/// it should, is yours to decide. EALREADY: this was said before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_ready(handle: *mut untty_handle, error: *mut untty_error) -> c_int {
     // SAFETY: NULL or valid.
-    let result = match unsafe { take_report(handle) } {
-        Ok(report) => Handle::from_descriptor(report).ready(),
+    let result = match unsafe { load(handle) } {
+        Ok((stored, mut ours)) => {
+            let result = ours.ready();
+            *stored = untty_handle::of(&ours);
+            result
+        }
         Err(errno) => Err(Error::new(Step::Ready, errno)),
     };
-    match result {
-        Ok(()) => 0,
-        Err(failure) => {
-            // SAFETY: NULL or valid.
-            unsafe { store(error, failure) };
-            -1
-        }
-    }
+    // SAFETY: NULL or valid.
+    unsafe { answer(result.map(|()| 0), error) }
+}
+
+/// Sends the supervisor a message of the protocol of sd_notify(3), at any time after untty_detach: "STATUS=...",
+/// "STOPPING=1", "WATCHDOG=1", "RELOADING=1" (to which the monotonic time is added, as the protocol wants it), several of
+/// them with a newline between.
+///
+/// Returns 1 when it was sent, 0 when the environment named no supervisor, -1 with *error filled.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_notify(
+    handle: *mut untty_handle,
+    state: *const c_char,
+    error: *mut untty_error,
+) -> c_int {
+    // SAFETY: NULL or valid.
+    let handle = unsafe { load(handle) };
+    // SAFETY: NULL or valid.
+    let result = match (handle, unsafe { string(state) }) {
+        (Ok((_, ours)), Ok(state)) => ours.notify(state.to_bytes()),
+        (Err(errno), _) | (_, Err(errno)) => Err(Error::new(Step::Notify, errno)),
+    };
+    // SAFETY: NULL or valid.
+    unsafe { answer(result.map(c_int::from), error) }
 }
 
 /// There will be no daemon: ends this process with _exit, and the waiting caller with that exit status, 1 to 255.
@@ -211,9 +286,75 @@ pub unsafe extern "C" fn untty_ready(handle: *mut untty_handle, error: *mut untt
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_fail(handle: *mut untty_handle, exit_status: c_int) -> ! {
     // SAFETY: NULL or valid.
-    match unsafe { take_report(handle) } {
-        Ok(report) => Handle::from_descriptor(report).fail(exit_status),
+    match unsafe { load(handle) } {
+        Ok((_, ours)) => ours.fail(exit_status),
         Err(_) => sys::exit(if exit_status & 0xff == 0 { 1 } else { exit_status }),
+    }
+}
+
+/// The process id of the live daemon that owns a pid file; 0 when there is none. It is the kernel's answer, not the
+/// file's text, which may be stale. Also for the daemon itself, which must not open and close its pid file by other means:
+/// that would take its lock away (fcntl(2)).
+///
+/// -1 with *error filled when it cannot be told; ESRCH: its owner lives in another pid namespace.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_pid_file_read(path: *const c_char, error: *mut untty_error) -> c_int {
+    // SAFETY: NULL or valid.
+    let path = unsafe { string(path) }.map_err(Error::at(Step::PidFile));
+    let result = path.and_then(pid_file::read).map(|pid| pid.unwrap_or(0));
+    // SAFETY: NULL or valid.
+    unsafe { answer(result, error) }
+}
+
+/// Removes the pid file that this process owns; call it last, since another daemon may start from then on. The path is
+/// looked up in the daemon's root and working directory.
+///
+/// Returns 0, or -1 with *error filled. EPERM: it is not this process's. EACCES: who has given up privileges often may
+/// not remove a file; that does no harm, because a file that nobody holds is taken over by the next start.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_pid_file_remove(path: *const c_char, error: *mut untty_error) -> c_int {
+    // SAFETY: NULL or valid.
+    let path = unsafe { string(path) }.map_err(Error::at(Step::PidFile));
+    // SAFETY: NULL or valid.
+    unsafe { answer(path.and_then(pid_file::remove).map(|()| 0), error) }
+}
+
+/// Opens a log by its path once more and puts it in the place of fd, which is never closed meanwhile: for logrotate(8),
+/// which has given the old file another name. Opened as UNTTY_STDIO_FILE says; fd's close-on-exec flag stays.
+///
+/// Async-signal-safe, so a handler of SIGHUP may call it; it may change errno. Where two descriptors lead to the log, each
+/// is reopened by itself. Returns 0, or -1 with *error filled, and fd is as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_reopen_log(fd: c_int, path: *const c_char, error: *mut untty_error) -> c_int {
+    // SAFETY: NULL or valid.
+    let path = unsafe { string(path) }.map_err(Error::at(Step::Log));
+    // SAFETY: NULL or valid.
+    unsafe { answer(path.and_then(|path| stdio::reopen_log(fd, path)).map(|()| 0), error) }
+}
+
+/// How many sockets the supervisor has opened for this very process (socket activation: LISTEN_FDS and LISTEN_PID): they
+/// are the descriptors from UNTTY_LISTEN_FDS_START on. To be asked before untty_detach, after which the process is another
+/// one; put them in options->keep. environment is as in struct untty_options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_listen_fds(environment: *const *const c_char) -> c_int {
+    // SAFETY: NULL or valid.
+    let fds = supervisor::listen_fds(unsafe { as_environment(environment) });
+    fds.end - fds.start
+}
+
+/// Who runs this very process as a service: one of the UNTTY_SUPERVISOR_ constants, or 0. environment is as in struct
+/// untty_options.
+///
+/// The evidence: systemd has set SYSTEMD_EXEC_PID to this process's id (or, before version 248, INVOCATION_ID is set and
+/// the parent is named systemd); the parent is s6-supervise, or runsv. A parent's name is read from /proc.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_supervisor(environment: *const *const c_char) -> c_int {
+    // SAFETY: NULL or valid.
+    match supervisor::supervisor(unsafe { as_environment(environment) }) {
+        Some(Supervisor::Systemd) => UNTTY_SUPERVISOR_SYSTEMD,
+        Some(Supervisor::S6) => UNTTY_SUPERVISOR_S6,
+        Some(Supervisor::Runit) => UNTTY_SUPERVISOR_RUNIT,
+        None => 0,
     }
 }
 
@@ -226,7 +367,8 @@ pub unsafe extern "C" fn untty_fail(handle: *mut untty_handle, exit_status: c_in
 /// Returns 0 in the daemon. On failure, in the caller: -1 with errno set; in a library built without libc, -errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_daemon(nochdir: c_int, noclose: c_int) -> c_int {
-    let mut daemon = Daemon::new().keep_umask().keep_signals().keep_descriptors().accept_threads();
+    let mut daemon = Daemon::new().keep_umask().keep_signals().keep_descriptors();
+    daemon = daemon.accept_threads().ignore_supervisor();
     if nochdir != 0 {
         daemon = daemon.keep_directory();
     }
@@ -331,7 +473,7 @@ unsafe fn detach(options: *const untty_options, handle: *mut untty_handle) -> Re
     match unsafe { daemon.detach() }? {
         Process::Caller { daemon } => Ok(daemon),
         Process::Daemon(ours) => {
-            handle.private_members = [ours.descriptor(), HANDLE_IS_FILLED, 0, 0, 0, 0, 0, 0];
+            *handle = untty_handle::of(&ours);
             Ok(0)
         }
     }
@@ -340,31 +482,57 @@ unsafe fn detach(options: *const untty_options, handle: *mut untty_handle) -> Re
 /// Marks a handle that `untty_detach` has filled, so that a zeroed one is not taken for descriptor 0.
 const HANDLE_IS_FILLED: i32 = 0x7574_7479;
 
-/// The report pipe of a handle, once.
+impl untty_handle {
+    fn of(ours: &Handle) -> Self {
+        let [report, supervisor, ready_fd, pid_file] = ours.descriptors();
+        let ready = i32::from(ours.is_ready());
+        Self { private_members: [report, HANDLE_IS_FILLED, supervisor, ready_fd, pid_file, ready, 0, 0] }
+    }
+}
+
+/// What is in a handle, and where to put it back.
 ///
 /// # Safety
 /// NULL or valid.
-unsafe fn take_report(handle: *mut untty_handle) -> Result<i32, Errno> {
+unsafe fn load<'a>(handle: *mut untty_handle) -> Result<(&'a mut untty_handle, Handle), Errno> {
     // SAFETY: NULL or valid.
     let handle = unsafe { handle.as_mut() }.ok_or(Errno::EFAULT)?;
-    let [report, filled, ..] = handle.private_members;
+    let [report, filled, supervisor, ready_fd, pid_file, ready, ..] = handle.private_members;
     if filled != HANDLE_IS_FILLED {
         return Err(Errno::EINVAL);
     }
-    if report < 0 {
-        return Err(Errno::EALREADY);
+    Ok((handle, Handle::from_descriptors([report, supervisor, ready_fd, pid_file], ready != 0)))
+}
+
+/// The result, or -1 and the error.
+///
+/// # Safety
+/// NULL or valid.
+unsafe fn answer(result: Result<c_int, Error>, error: *mut untty_error) -> c_int {
+    match result {
+        Ok(result) => result,
+        Err(failure) => {
+            // SAFETY: NULL or valid.
+            if let Some(error) = unsafe { error.as_mut() } {
+                *error = untty_error { step: failure.step().number(), errnum: failure.errno().number() };
+            }
+            -1
+        }
     }
-    handle.private_members = [-1, HANDLE_IS_FILLED, 0, 0, 0, 0, 0, 0];
-    Ok(report)
 }
 
 /// # Safety
 /// NULL or valid.
-unsafe fn store(error: *mut untty_error, failure: Error) {
-    // SAFETY: NULL or valid.
-    if let Some(error) = unsafe { error.as_mut() } {
-        *error = untty_error { step: failure.step().number(), errnum: failure.errno().number() };
-    }
+unsafe fn string<'a>(string: *const c_char) -> Result<&'a CStr, Errno> {
+    // SAFETY: not NULL, so valid.
+    if string.is_null() { Err(Errno::EFAULT) } else { Ok(unsafe { CStr::from_ptr(string) }) }
+}
+
+/// # Safety
+/// NULL or valid.
+unsafe fn as_environment(strings: *const *const c_char) -> Environment {
+    // SAFETY: not NULL, so valid.
+    if strings.is_null() { Environment::own() } else { unsafe { Environment::from_raw(strings) } }
 }
 
 fn fail_as_libc_does(errno: Errno) -> c_int {
@@ -381,18 +549,18 @@ fn fail_as_libc_does(errno: Errno) -> c_int {
 
 /// # Safety
 /// NULL, or that many can be read.
-unsafe fn list<'a>(keep: *const c_int, count: usize) -> Result<&'a [c_int], Errno> {
+unsafe fn list<'a, T>(list: *const T, count: usize) -> Result<&'a [T], Errno> {
     if count == 0 {
         return Ok(&[]);
     }
-    if keep.is_null() {
+    if list.is_null() {
         return Err(Errno::EFAULT);
     }
-    if count > isize::MAX.unsigned_abs() / size_of::<c_int>() {
+    if count > isize::MAX.unsigned_abs() / size_of::<T>() {
         return Err(Errno::EINVAL);
     }
     // SAFETY: not NULL, so that many can be read.
-    Ok(unsafe { slice::from_raw_parts(keep, count) })
+    Ok(unsafe { slice::from_raw_parts(list, count) })
 }
 
 /// Takes the options of an older or newer program, as openat2(2) does with its `struct open_how`.
@@ -438,7 +606,10 @@ unsafe fn read_options(options: *const untty_options) -> Result<untty_options, E
 /// The strings and the list are NULL or valid as long as the options.
 unsafe fn as_daemon(options: &untty_options) -> Result<Daemon<'_>, Errno> {
     let set = |flag: u32| options.flags & flag != 0;
-    if options.flags & !KNOWN_FLAGS != 0 || options.reserved != 0 || set(UNTTY_KEEP_UMASK) && set(UNTTY_SET_UMASK) {
+    let two_umasks = set(UNTTY_KEEP_UMASK) && set(UNTTY_SET_UMASK);
+    // Who forgets the flag would stay root.
+    let user = options.uid != 0 || options.gid != 0 || options.group_count != 0 || !options.groups.is_null();
+    if options.flags & !KNOWN_FLAGS != 0 || two_umasks || user && !set(UNTTY_SET_USER) {
         return Err(Errno::EINVAL);
     }
     let count = if set(UNTTY_KEEP_DESCRIPTORS) { 0 } else { options.keep_count };
@@ -477,6 +648,31 @@ unsafe fn as_daemon(options: &untty_options) -> Result<Daemon<'_>, Errno> {
     if options.deadline_ms != 0 {
         daemon = daemon.deadline(Duration::from_millis(options.deadline_ms.into()));
     }
+    if options.ready_fd != 0 {
+        daemon = daemon.ready_fd(options.ready_fd);
+    }
+    if !options.pid_file.is_null() {
+        // SAFETY: valid.
+        daemon = daemon.pid_file(unsafe { CStr::from_ptr(options.pid_file) });
+    }
+    if !options.root.is_null() {
+        // SAFETY: valid.
+        daemon = daemon.root(unsafe { CStr::from_ptr(options.root) });
+    }
+    if set(UNTTY_SET_USER) {
+        // SAFETY: NULL or valid.
+        daemon = daemon.user(options.uid, options.gid, unsafe { list(options.groups, options.group_count) }?);
+    }
+    if !options.environment.is_null() {
+        // SAFETY: valid.
+        daemon = daemon.environment(unsafe { Environment::from_raw(options.environment) });
+    }
+    if set(UNTTY_STAY_IF_SUPERVISED) {
+        daemon = daemon.stay_if_supervised();
+    }
+    if set(UNTTY_IGNORE_SUPERVISOR) {
+        daemon = daemon.ignore_supervisor();
+    }
     Ok(daemon)
 }
 
@@ -498,6 +694,7 @@ unsafe fn as_stdio(stdio: &untty_stdio) -> Result<Stdio<'_>, Errno> {
 
 /// The C numbers are the Rust ones.
 const _: () = {
+    assert!(UNTTY_LISTEN_FDS_START == supervisor::FIRST_LISTENED);
     assert!(untty_step::UNTTY_STEP_OPTIONS as i32 == Step::Options.number());
     assert!(untty_step::UNTTY_STEP_THREADS as i32 == Step::Threads.number());
     assert!(untty_step::UNTTY_STEP_STDIN as i32 == Step::Stdin.number());
@@ -515,4 +712,12 @@ const _: () = {
     assert!(untty_step::UNTTY_STEP_WAIT as i32 == Step::Wait.number());
     assert!(untty_step::UNTTY_STEP_EXEC as i32 == Step::Exec.number());
     assert!(untty_step::UNTTY_STEP_FAIL as i32 == Step::Fail.number());
+    assert!(untty_step::UNTTY_STEP_ROOT as i32 == Step::Root.number());
+    assert!(untty_step::UNTTY_STEP_PID_FILE as i32 == Step::PidFile.number());
+    assert!(untty_step::UNTTY_STEP_GROUPS as i32 == Step::Groups.number());
+    assert!(untty_step::UNTTY_STEP_GID as i32 == Step::Gid.number());
+    assert!(untty_step::UNTTY_STEP_UID as i32 == Step::Uid.number());
+    assert!(untty_step::UNTTY_STEP_PRIVILEGES as i32 == Step::Privileges.number());
+    assert!(untty_step::UNTTY_STEP_NOTIFY as i32 == Step::Notify.number());
+    assert!(untty_step::UNTTY_STEP_LOG as i32 == Step::Log.number());
 };

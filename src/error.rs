@@ -1,5 +1,6 @@
 //! What went wrong: [`Error`] is a [`Step`] and an [`Errno`], nothing else.
 
+use crate::text::write_digits;
 use core::fmt;
 
 /// An error number of the kernel, as `errno(3)` lists them.
@@ -38,23 +39,29 @@ impl Errno {
     }
 
     pub(crate) const EPERM: Self = Self(1);
-    #[cfg(not(feature = "libc"))]
     pub(crate) const ENOENT: Self = Self(2);
     pub(crate) const ESRCH: Self = Self(3);
     pub(crate) const EINTR: Self = Self(4);
     #[cfg(feature = "capi")]
     pub(crate) const E2BIG: Self = Self(7);
+    pub(crate) const EBADF: Self = Self(9);
     pub(crate) const ECHILD: Self = Self(10);
+    pub(crate) const EAGAIN: Self = Self(11);
     pub(crate) const EACCES: Self = Self(13);
     pub(crate) const EFAULT: Self = Self(14);
     pub(crate) const EBUSY: Self = Self(16);
+    pub(crate) const EEXIST: Self = Self(17);
     pub(crate) const ENODEV: Self = Self(19);
+    pub(crate) const EISDIR: Self = Self(21);
     pub(crate) const EINVAL: Self = Self(22);
     pub(crate) const EMFILE: Self = Self(24);
+    pub(crate) const EMLINK: Self = Self(31);
     pub(crate) const EPIPE: Self = Self(32);
+    pub(crate) const ENAMETOOLONG: Self = Self(36);
+    pub(crate) const ELOOP: Self = Self(40);
     pub(crate) const EPROTO: Self = Self(71);
+    pub(crate) const EAFNOSUPPORT: Self = Self(97);
     pub(crate) const ETIMEDOUT: Self = Self(110);
-    #[cfg(feature = "capi")]
     pub(crate) const EALREADY: Self = Self(114);
 }
 
@@ -124,10 +131,26 @@ pub enum Step {
     Exec = 16,
     /// The daemon's program gave up by itself; [`Error::errno`] is then its exit status.
     Fail = 17,
+    /// Changing the root directory.
+    Root = 18,
+    /// Opening, locking, writing, reading or removing the pid file: EEXIST when its daemon is running or being started.
+    PidFile = 19,
+    /// Giving up supplementary groups.
+    Groups = 20,
+    /// Giving up the group id.
+    Gid = 21,
+    /// Giving up the user id.
+    Uid = 22,
+    /// Proving that privileges are gone for good: EPERM when they are not.
+    Privileges = 23,
+    /// Telling the supervisor, or being told by the daemon's program.
+    Notify = 24,
+    /// Opening a log anew.
+    Log = 25,
 }
 
 /// The names end with a NUL, for C.
-const STEPS: [(Step, &str, &str); 17] = [
+const STEPS: [(Step, &str, &str); 25] = [
     (Step::Options, "options\0", "invalid options"),
     (Step::Threads, "threads\0", "more than one thread is running"),
     (Step::Stdin, "stdin\0", "cannot open standard input or put it in place"),
@@ -145,6 +168,14 @@ const STEPS: [(Step, &str, &str); 17] = [
     (Step::Wait, "wait\0", "cannot wait for the daemon"),
     (Step::Exec, "exec\0", "cannot execute the program"),
     (Step::Fail, "fail\0", "the daemon gave up"),
+    (Step::Root, "chroot\0", "cannot change the root directory"),
+    (Step::PidFile, "pid file\0", "cannot use the pid file"),
+    (Step::Groups, "setgroups\0", "cannot give up supplementary groups"),
+    (Step::Gid, "setresgid\0", "cannot change the group id"),
+    (Step::Uid, "setresuid\0", "cannot change the user id"),
+    (Step::Privileges, "privileges\0", "privileges are not gone for good"),
+    (Step::Notify, "notify\0", "cannot notify or be notified"),
+    (Step::Log, "log\0", "cannot open the log anew"),
 ];
 
 impl Step {
@@ -195,7 +226,9 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) const fn new(step: Step, errno: Errno) -> Self {
+    /// For who extends the sequence: the command in this package.
+    #[doc(hidden)]
+    pub const fn new(step: Step, errno: Errno) -> Self {
         Self { step, errno }
     }
 
@@ -222,6 +255,8 @@ impl Error {
         match (self.step, self.errno) {
             (Step::Wait, Errno::ESRCH) => "the daemon died before it was ready",
             (Step::Wait, Errno::ETIMEDOUT) => "the daemon was not ready in time and was ended",
+            (Step::PidFile, Errno::EEXIST) => "already running or being started",
+            (Step::PidFile, Errno::EINVAL) => "not a pid file",
             _ => self.step.row().2,
         }
     }
@@ -256,15 +291,7 @@ fn write_number(number: i32, write: &mut dyn FnMut(&str)) {
     if number < 0 {
         write("-");
     }
-    write_digits(number.unsigned_abs(), write);
-}
-
-fn write_digits(number: u32, write: &mut dyn FnMut(&str)) {
-    if number > 9 {
-        write_digits(number / 10, write);
-    }
-    let digit = (number % 10) as usize;
-    write("0123456789".get(digit..=digit).unwrap_or_default());
+    write_digits(number.unsigned_abs().into(), write);
 }
 
 /// Linux's names in order, from 1 (`asm-generic/errno.h`, which every supported architecture shares), each with a space

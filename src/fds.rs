@@ -1,7 +1,7 @@
 //! Descriptors: owning one, keeping clear of 0 to 2, and closing all the others.
 
 use crate::error::Errno;
-use crate::sys;
+use crate::{sys, text};
 use core::ffi::{CStr, c_int};
 use core::mem::{self, MaybeUninit};
 use core::slice;
@@ -52,6 +52,22 @@ impl Fd {
 
     pub(crate) fn number(&self) -> c_int {
         self.0
+    }
+
+    /// Moves it away from a number that is needed for something else.
+    pub(crate) fn clear(&mut self, number: c_int) -> Result<(), Errno> {
+        if self.0 == number {
+            *self = Self(sys::dup_above(number, number.saturating_add(1))?);
+        }
+        Ok(())
+    }
+
+    /// Closes it, and tells what that has brought to light (a network file system may write only now).
+    pub(crate) fn close(self) -> Result<(), Errno> {
+        match sys::close(self.leave_open()) {
+            Err(Errno::EINTR) => Ok(()), // closed all the same
+            result => result,
+        }
     }
 }
 
@@ -168,7 +184,7 @@ impl Directory {
             // SAFETY: the kernel has written that many bytes of the buffer.
             let mut entries = unsafe { slice::from_raw_parts(buffer.0.as_ptr().cast::<u8>(), filled) };
             while let Some((name, rest)) = first_name(entries) {
-                if let Some(number) = parse_number(name) {
+                if let Some(number) = text::number(name, 10).and_then(|number| u32::try_from(number).ok()) {
                     each(number);
                 }
                 entries = rest;
@@ -186,14 +202,22 @@ fn first_name(entries: &[u8]) -> Option<(&[u8], &[u8])> {
     name.split(|byte| *byte == 0).next().map(|name| (name, rest))
 }
 
-fn parse_number(name: &[u8]) -> Option<u32> {
-    if name.is_empty() {
-        return None;
+/// An open descriptor of this process for which that is true.
+pub(crate) fn find(is: impl Fn(c_int) -> bool) -> Option<c_int> {
+    let flags = sys::O_RDONLY | sys::O_DIRECTORY | sys::O_CLOEXEC;
+    let mut found = None;
+    let mut look = |fd| {
+        if found.is_none() && is(number(fd)) {
+            found = Some(number(fd));
+        }
+    };
+    let listed = uninterrupted(|| sys::open(c"/proc/thread-self/fd", flags, 0))
+        .ok()
+        .and_then(|directory| Directory(directory).for_each_number(&mut look));
+    if listed.is_none() {
+        (0..table_size(&[]).unwrap_or_else(largest_limit)).for_each(look);
     }
-    name.iter().try_fold(0_u32, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        number.checked_mul(10)?.checked_add(u32::from(digit))
-    })
+    found
 }
 
 /// How many threads the process has, from `/proc/self/task`; `None` where that cannot be read.

@@ -8,7 +8,7 @@
 //! fn main() -> Result<(), untty::Error> {
 //!     // SAFETY: this program has no threads, and no descriptor that it would use afterwards.
 //!     match unsafe { Daemon::new().directory(c"/").detach() }? {
-//!         Process::Daemon(handle) => handle.ready()?, // after the sockets are bound
+//!         Process::Daemon(mut handle) => handle.ready()?, // after the sockets are bound
 //!         Process::Caller { .. } => {}                // only with return_in_caller()
 //!     }
 //!     Ok(())
@@ -27,6 +27,11 @@
 //! | `report` | the pipe between daemon and caller: report, ready, wait, deadline |
 //! | `stdio` | standard input, output and error |
 //! | `signals` | blocking them, resetting them |
+//! | `pid_file` | the pid file: opened and locked, written, put back, read, removed |
+//! | `credentials` | giving up privileges, and the proof |
+//! | `supervisor` | whether systemd, s6 or runit runs this process, and talking to it |
+//! | `readiness` | hearing when another program that became the daemon is ready |
+//! | `environment`, `text` | variables; short texts and numbers |
 //! | `fds` | owning a descriptor, and the ladder that closes all others |
 //! | `error` | [`Error`], [`Step`], [`Errno`] |
 //! | `sys` | the seam: the system calls, with two backends |
@@ -52,12 +57,21 @@ compile_error!("untty needs a backend: feature \"libc\" (the default) or feature
 #[allow(clippy::missing_safety_doc, reason = "said once for the module; the rest is written for C readers")]
 #[allow(non_camel_case_types, reason = "C names")]
 mod capi;
+mod credentials;
 mod daemon;
+mod environment;
 mod error;
 mod fds;
+mod pid_file;
+mod readiness;
 mod report;
 mod signals;
 mod stdio;
+mod supervisor;
+/// Hidden, not public, as [`sys`] is.
+#[doc(hidden)]
+#[allow(unreachable_pub, reason = "for the command in this package")]
+pub mod text;
 
 /// The seam. Chosen here and nowhere else.
 ///
@@ -84,8 +98,12 @@ pub mod sys {
 }
 
 pub use daemon::{Daemon, Handle, Process};
+pub use environment::Environment;
 pub use error::{Errno, Error, Step};
-pub use stdio::Stdio;
+pub use pid_file::{read as pid_file_read, remove as pid_file_remove};
+pub use readiness::{NotifySocket, Readiness};
+pub use stdio::{Stdio, reopen_log};
+pub use supervisor::{Supervisor, listen_fds, supervisor};
 
 /// `close_from(lowest)`—closes every descriptor from `lowest` up; a negative number counts as 0.
 ///

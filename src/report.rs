@@ -6,6 +6,7 @@
 
 use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
+use crate::readiness::{Awaited, Heard};
 use crate::signals;
 use crate::sys::{self, PollFd, SignalSet, Timespec};
 use core::ffi::c_int;
@@ -77,16 +78,20 @@ impl Reporter {
 
     /// Tells it. EPIPE when the caller is gone; SIGPIPE is never raised.
     pub(crate) fn tell(&self, message: Message) -> Result<(), Error> {
-        without_sigpipe(|| {
-            let words = message.encode();
-            let mut rest = words.as_flattened();
-            while !rest.is_empty() {
-                let written = uninterrupted(|| sys::write(self.0.number(), rest))?;
-                rest = rest.get(written..).unwrap_or_default();
-            }
-            Ok(())
-        })
-        .map_err(Error::at(Step::Ready))
+        write_whole(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
+    }
+
+    /// Waits until nobody listens any more, or that signal is pending; whether somebody listens.
+    pub(crate) fn is_heard_until(&self, signal: &Fd) -> Result<bool, Errno> {
+        let mut fds = [PollFd { fd: self.0.number(), events: 0, revents: 0 }, wanted(signal.number())];
+        uninterrupted(|| sys::ppoll(&mut fds, None, None))?;
+        let [pipe, _] = fds;
+        Ok(pipe.revents & sys::POLLERR == 0)
+    }
+
+    /// Moves its descriptor away from a number that is needed for something else.
+    pub(crate) fn clear(&mut self, number: c_int) -> Result<(), Error> {
+        self.0.clear(number).map_err(Error::at(Step::Pipe))
     }
 
     /// Tells that a step failed, and ends this process.
@@ -95,6 +100,18 @@ impl Reporter {
         let _ = self.tell(Message::Failed(error));
         sys::exit(1)
     }
+}
+
+/// Writes all of it; never raises SIGPIPE.
+pub(crate) fn write_whole(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
+    without_sigpipe(|| {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = uninterrupted(|| sys::write(fd, rest))?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    })
 }
 
 /// Runs a write that may raise SIGPIPE, and takes that signal back. It is sent to the writing thread, so blocking it
@@ -125,15 +142,40 @@ pub(crate) enum Outcome {
 }
 
 /// What the caller does while it waits.
-pub(crate) struct Wait {
+pub(crate) struct Wait<'a> {
     /// The leader's pid, which is also the daemon's session and process group.
     pub(crate) leader: c_int,
     /// When it becomes too late.
     pub(crate) deadline: Deadline,
     /// The signal mask that the caller had.
     pub(crate) mask: SignalSet,
-    /// Whether the leader stays until the daemon has executed its program.
+    /// Whether the leader stays until the daemon has executed its program, or until that is ready.
     pub(crate) leader_stays: bool,
+    /// What the daemon's program may say.
+    pub(crate) awaited: Awaited<'a>,
+}
+
+/// What is watched besides the pipe.
+#[derive(Default)]
+struct Watched<'a> {
+    deadline: Deadline,
+    /// The signal mask while it waits.
+    mask: Option<SignalSet>,
+    /// A process that must live: its children may hold the pipe.
+    process: Option<Fd>,
+    /// A program that may say something.
+    program: Option<&'a Awaited<'a>>,
+}
+
+/// What happens while the caller waits.
+enum Event {
+    Said(Message),
+    /// The pipe's end.
+    End,
+    /// There is something to hear from the program.
+    Program,
+    /// The process is dead.
+    Death,
 }
 
 impl Listener {
@@ -142,49 +184,64 @@ impl Listener {
     /// Until the sequence is done, signals stay blocked: it is short, and a ^C in it must not leave a daemon that
     /// nobody was told of. While the daemon's program gets ready, which may take long, signals mean what they mean to
     /// the caller.
-    pub(crate) fn wait(&self, wait: &Wait) -> Result<Outcome, Error> {
+    pub(crate) fn wait(&self, wait: &Wait<'_>) -> Result<Outcome, Error> {
         let mut daemon = None;
         let outcome = self.outcome(wait, &mut daemon);
         let ready = matches!(outcome, Ok(Outcome::Ready(_)));
         if !ready {
             self.end_the_start(wait.leader, daemon, outcome.as_ref().err());
+        } else if wait.awaited.is_more() && is_ours(wait.leader) {
+            // It watches a daemon that needs no watching any more. Ignored: it may be dead.
+            let _ = sys::kill(wait.leader, sys::SIGKILL);
         }
         // Ignored: ECHILD, when SIGCHLD is ignored or a handler of the caller's was faster.
         let _ = uninterrupted(|| sys::wait_and_reap(wait.leader));
         if !ready {
             outlive_group(wait.leader);
         }
-        outcome
+        match (outcome, wait.awaited.errno()) {
+            (Err(_) | Ok(Outcome::GaveUp(_)), Some(errno)) => Err(Error::new(Step::Notify, errno)),
+            (outcome, _) => outcome,
+        }
     }
 
-    fn outcome(&self, wait: &Wait, daemon: &mut Option<c_int>) -> Result<Outcome, Error> {
-        let mut mask = None;
-        let mut process = None;
+    fn outcome(&self, wait: &Wait<'_>, daemon: &mut Option<c_int>) -> Result<Outcome, Error> {
+        const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
+        let mut watched = Watched { deadline: wait.deadline, ..Watched::default() };
         let mut gone = false;
         loop {
-            let next = if gone {
-                // Only what it had said before counts; nobody waits for more.
-                self.next(&Deadline(Some(0)), None, None).map_err(|_| Error::new(Step::Wait, Errno::ESRCH))
-            } else {
-                self.next(&wait.deadline, mask, process.as_ref())
-            };
-            match next? {
-                Some(Message::Started(pid)) => {
-                    (*daemon, mask) = (Some(pid), Some(wait.mask));
+            let event = self.next(&watched);
+            // Of a daemon that is gone, only what it had said before counts; nobody waits for more.
+            match if gone { event.map_err(|_| DEAD) } else { event }? {
+                Event::Said(Message::Started(pid)) => {
+                    (*daemon, watched.mask) = (Some(pid), Some(wait.mask));
+                    if wait.leader_stays {
+                        watched.program = Some(&wait.awaited); // and the leader tells of its death
+                        continue;
+                    }
                     // Without it (before Linux 5.3), the end of the pipe has to tell of the daemon's death.
                     let opened = sys::pidfd_open(pid);
                     gone = opened == Err(Errno::ESRCH);
-                    process = opened.and_then(Fd::above_stdio).ok();
+                    if gone {
+                        watched.deadline = Deadline::NOW;
+                    }
+                    watched.process = opened.and_then(Fd::above_stdio).ok();
                 }
-                Some(Message::Ready(pid)) => {
+                Event::Said(Message::Ready(pid)) => {
                     if wait.leader_stays {
-                        self.until_end(&wait.deadline)?;
+                        self.until_end(wait.deadline)?;
                     }
                     return Ok(Outcome::Ready(pid));
                 }
-                Some(Message::GaveUp(status)) => return Ok(Outcome::GaveUp(status)),
-                Some(Message::Failed(error)) => return Err(error),
-                None => return Err(Error::new(Step::Wait, Errno::ESRCH)),
+                Event::Said(Message::GaveUp(status)) => return Ok(Outcome::GaveUp(status)),
+                Event::Said(Message::Failed(error)) => return Err(error),
+                Event::End | Event::Death => return Err(DEAD),
+                Event::Program => match wait.awaited.hear(wait.leader)? {
+                    Heard::Ready => return daemon.map(Outcome::Ready).ok_or(DEAD),
+                    Heard::MoreTime(time) => watched.deadline.extend(time)?,
+                    Heard::Silence => watched.program = None,
+                    Heard::Nothing => {}
+                },
             }
         }
     }
@@ -198,7 +255,7 @@ impl Listener {
         }
         // The leader is unreaped, so its number, which is the group's too, cannot belong to anyone else. Where it is
         // reaped already (SIGCHLD ignored), a daemon that still is in its session keeps the number taken.
-        let ours = sys::is_child(leader) != Err(Errno::ECHILD);
+        let ours = is_ours(leader);
         if ours {
             // First the leader, so that it cannot fork after the group was killed. Ignored: it may be dead.
             let _ = sys::kill(leader, sys::SIGKILL);
@@ -217,48 +274,59 @@ impl Listener {
     }
 
     fn until_end_or(&self, grace: Duration) -> Result<(), Error> {
-        self.until_end(&Deadline::after(Some(grace))?)
+        self.until_end(Deadline::after(Some(grace))?)
     }
 
     /// Waits until nobody can write any more.
-    pub(crate) fn until_end(&self, deadline: &Deadline) -> Result<(), Error> {
-        while self.next(deadline, None, None)?.is_some() {}
+    pub(crate) fn until_end(&self, deadline: Deadline) -> Result<(), Error> {
+        let watched = Watched { deadline, ..Watched::default() };
+        while !matches!(self.next(&watched)?, Event::End) {}
         Ok(())
     }
 
-    /// The next message; `None` at the end of the pipe. While it waits, the signal mask is the given one, and that
-    /// process must live: its children may hold the pipe.
-    fn next(
-        &self,
-        deadline: &Deadline,
-        mask: Option<SignalSet>,
-        process: Option<&Fd>,
-    ) -> Result<Option<Message>, Error> {
+    /// The next thing that happens.
+    fn next(&self, watched: &Watched<'_>) -> Result<Event, Error> {
         let mut words = Words::default();
         let mut filled = 0;
         while let Some(rest) = words.as_flattened_mut().get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            if deadline.is_some() || mask.is_some() {
-                self.until_readable(deadline, mask, process)?;
+            if let Some(event) = self.until_readable(watched)? {
+                return Ok(event);
             }
             match uninterrupted(|| sys::read(self.0.number(), rest)).map_err(Error::at(Step::Wait))? {
-                0 => return Ok(None),
+                0 => return Ok(Event::End),
                 count => filled += count,
             }
         }
-        Message::decode(words).map(Some).ok_or(Error::new(Step::Wait, Errno::EPROTO))
+        Message::decode(words).map(Event::Said).ok_or(Error::new(Step::Wait, Errno::EPROTO))
     }
 
-    fn until_readable(&self, deadline: &Deadline, mask: Option<SignalSet>, process: Option<&Fd>) -> Result<(), Error> {
-        let wanted = |fd| PollFd { fd, events: sys::POLLIN, revents: 0 };
-        let mut fds = [wanted(self.0.number()), wanted(process.map_or(-1, Fd::number))];
-        let waited = uninterrupted(|| sys::ppoll(&mut fds, deadline.left()?, mask)).map_err(Error::at(Step::Wait))?;
-        let [pipe, _] = fds;
-        match (waited, pipe.revents) {
-            (0, _) => Err(Error::new(Step::Wait, Errno::ETIMEDOUT)),
-            (_, 0) => Err(Error::new(Step::Wait, Errno::ESRCH)),
-            _ => Ok(()),
+    /// Waits until there is something to read from the pipe; or tells what else has happened.
+    fn until_readable(&self, watched: &Watched<'_>) -> Result<Option<Event>, Error> {
+        if watched.deadline.0.is_none() && watched.mask.is_none() {
+            return Ok(None); // the read waits as well
+        }
+        let process = watched.process.as_ref().map_or(-1, Fd::number);
+        let program = watched.program.map_or(-1, Awaited::descriptor);
+        let mut fds = [self.0.number(), process, program].map(wanted);
+        let waited = uninterrupted(|| sys::ppoll(&mut fds, watched.deadline.left()?, watched.mask));
+        let waited = waited.map_err(Error::at(Step::Wait))?;
+        let [pipe, process, _] = fds;
+        match (waited, pipe.revents, process.revents) {
+            (0, ..) => Err(Error::new(Step::Wait, Errno::ETIMEDOUT)),
+            (_, 0, 0) => Ok(Some(Event::Program)),
+            (_, 0, _) => Ok(Some(Event::Death)),
+            _ => Ok(None),
         }
     }
+}
+
+const fn wanted(fd: c_int) -> PollFd {
+    PollFd { fd, events: sys::POLLIN, revents: 0 }
+}
+
+/// Whether that is a child of ours, alive or dead.
+fn is_ours(child: c_int) -> bool {
+    sys::is_child(child) != Err(Errno::ECHILD)
 }
 
 /// How long dying processes may take to vanish (the kernel may be writing their core, or be very busy).
@@ -284,30 +352,39 @@ pub(crate) fn pause() {
 }
 
 /// A moment on the monotonic clock after which nobody waits; or none.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Deadline(Option<u64>);
 
 impl Deadline {
     /// Waits for ever.
     pub(crate) const NONE: Self = Self(None);
+    /// Does not wait.
+    const NOW: Self = Self(Some(0));
 
     /// The moment after that time from now.
     pub(crate) fn after(time: Option<Duration>) -> Result<Self, Error> {
         let Some(time) = time else { return Ok(Self(None)) };
-        let now = sys::clock_milliseconds().map_err(Error::at(Step::Wait))?;
-        Ok(Self(Some(now.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))))
+        Ok(Self(Some(now()?.saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))))
     }
 
-    fn is_some(&self) -> bool {
-        self.0.is_some()
+    /// Makes it at least so many microseconds from now.
+    fn extend(&mut self, time: u64) -> Result<(), Error> {
+        let end = now()?.saturating_add(time);
+        self.0 = self.0.map(|before| before.max(end));
+        Ok(())
     }
 
     /// What is left of it.
     fn left(&self) -> Result<Option<Timespec>, Errno> {
         let Some(end) = self.0 else { return Ok(None) };
-        let left = end.saturating_sub(sys::clock_milliseconds()?);
-        let seconds = (left / 1000).try_into().unwrap_or(core::ffi::c_long::MAX);
+        let left = end.saturating_sub(sys::clock_microseconds()?);
+        let seconds = (left / 1_000_000).try_into().unwrap_or(core::ffi::c_long::MAX);
         #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "below 1,000,000,000")]
-        let nanoseconds = (left % 1000 * 1_000_000) as core::ffi::c_long;
+        let nanoseconds = (left % 1_000_000 * 1000) as core::ffi::c_long;
         Ok(Some(Timespec { seconds, nanoseconds }))
     }
+}
+
+fn now() -> Result<u64, Error> {
+    sys::clock_microseconds().map_err(Error::at(Step::Wait))
 }

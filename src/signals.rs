@@ -1,6 +1,7 @@
 //! Signals: held back during the start, and as at a program's begin in the daemon.
 
 use crate::error::{Errno, Error, Step};
+use crate::fds::Fd;
 use crate::sys::{self, Disposition, SignalSet};
 use core::ffi::c_int;
 
@@ -81,6 +82,11 @@ fn reset_one(signal: c_int) -> Result<(), Errno> {
 /// Makes sure that a dead child stays a zombie until it is waited for; returns what to put back.
 pub(crate) fn keep_zombies() -> Result<Disposition, Error> {
     disposition(sys::SIGCHLD, Some(&Disposition::DEFAULT)).map_err(Error::at(Step::Signals))
+}
+
+/// A descriptor that tells when a child of this process has ended; SIGCHLD is blocked.
+pub(crate) fn of_children() -> Result<Fd, Error> {
+    sys::signalfd(only(sys::SIGCHLD)).and_then(Fd::above_stdio).map_err(Error::at(Step::Signals))
 }
 
 /// Undoes [`keep_zombies`].

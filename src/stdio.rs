@@ -28,6 +28,13 @@ pub enum Stdio<'a> {
     Stdout,
 }
 
+impl Stdio<'_> {
+    /// Instead of `/dev/null`, as it is.
+    pub(crate) fn unless_null(self) -> Self {
+        if self == Self::Null { Self::Inherit } else { self }
+    }
+}
+
 /// The streams in the order of their descriptors, with the step that each one's errors are reported as.
 const STREAMS: [(c_int, Step); 3] =
     [(sys::STDIN, Step::Stdin), (sys::STDOUT, Step::Stdout), (sys::STDERR, Step::Stderr)];
@@ -68,15 +75,43 @@ fn open_one(stream: c_int, stdio: Stdio<'_>, null: &mut Option<Fd>) -> Result<So
         Stdio::Fd(fd) if fd <= sys::STDERR => Fd::duplicate(fd).map(Source::Own),
         Stdio::Fd(fd) => sys::fd_flags(fd).map(|_| Source::Foreign(fd)),
         Stdio::File(path) if stream == sys::STDIN => Fd::open(path, sys::O_RDONLY | sys::O_NOCTTY, 0).map(Source::Own),
-        Stdio::File(path) => {
-            let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_NOFOLLOW;
-            open_at_once(path, flags, sys::O_APPEND, 0o640).map(Source::Own)
-        }
+        Stdio::File(path) => open_log(path).map(Source::Own),
         Stdio::Console => open_at_once(c"/dev/console", sys::O_RDWR, 0, 0).map(Source::Own),
         // Standard output is in place before standard error.
         Stdio::Stdout if stream == sys::STDERR => Ok(Source::Foreign(sys::STDOUT)),
         Stdio::Stdout => Err(Errno::EINVAL),
     }
+}
+
+fn open_log(path: &CStr) -> Result<Fd, Errno> {
+    open_at_once(path, sys::O_WRONLY | sys::O_CREAT | sys::O_NOFOLLOW, sys::O_APPEND, 0o640)
+}
+
+/// `reopen_log(fd, path)`—opens a log by its path once more, and puts it in the place of a descriptor: for `logrotate(8)`,
+/// which has given the old file another name.
+///
+/// The file is opened as [`Stdio::File`] says. The descriptor is never closed meanwhile, so whoever writes to it writes to
+/// the old file or to the new one; its close-on-exec flag stays. Where several descriptors lead to the log (standard
+/// output and error), each is reopened by itself.
+///
+/// It is async-signal-safe, so a handler of SIGHUP may call it; with feature `libc` it may change `errno`.
+///
+/// # Errors
+/// ([`Step::Log`], errno) of `open(2)`, EBADF when `fd` is not open; the descriptor is then as it was.
+///
+/// # Notes
+/// The path is looked up by this process, with its rights and in its root directory.
+///
+/// # References
+/// `dup2(2)`, `signal-safety(7)`.
+pub fn reopen_log(fd: i32, path: &CStr) -> Result<(), Error> {
+    replace(fd, path).map_err(Error::at(Step::Log))
+}
+
+fn replace(fd: c_int, path: &CStr) -> Result<(), Errno> {
+    let close_on_exec = sys::fd_flags(fd)? & sys::FD_CLOEXEC != 0;
+    let log = open_log(path)?;
+    uninterrupted(|| sys::dup3(log.number(), fd, if close_on_exec { sys::O_CLOEXEC } else { 0 })).map(drop)
 }
 
 fn open_null() -> Result<Fd, Errno> {
@@ -105,7 +140,7 @@ impl Streams {
                 Source::Foreign(fd) => *fd,
             };
             // The two are never the same (EINVAL for dup3): ours are above 2, and so is every other but stderr's 1.
-            uninterrupted(|| sys::dup3(from, stream)).map_err(Error::at(step))?;
+            uninterrupted(|| sys::dup3(from, stream, 0)).map_err(Error::at(step))?;
         }
         Ok(())
     }

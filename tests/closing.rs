@@ -510,8 +510,8 @@ fn detach(arguments: &[String]) {
     prepare(&arguments[1], &arguments[2..]);
     // SAFETY: a helper has one thread, and uses no descriptor that gets closed.
     match unsafe { Daemon::new().keep(&KEEP).detach() } {
-        Ok(Process::Daemon(handle)) => {
-            let open = open_with_flags(handle.descriptor());
+        Ok(Process::Daemon(mut handle)) => {
+            let open = open_with_flags(handle.descriptors()[0]);
             handle.ready().unwrap();
             let mut call = Call::to(&arguments[0]);
             call.say(&open);

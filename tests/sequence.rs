@@ -302,7 +302,7 @@ fn answer(meeting: &str, lines: &[String], state: &State) {
 /// The daemon calls, and obeys until the test hangs up.
 fn serve(meeting: &str, handle: Handle, first: &[String], then: &[String]) {
     let state = state();
-    let report = handle.descriptor();
+    let report = handle.descriptors()[0];
     let mut handle = Some(handle);
     for order in first {
         obey(order, &mut handle);
@@ -326,7 +326,7 @@ fn serve(meeting: &str, handle: Handle, first: &[String], then: &[String]) {
 fn obey(order: &str, handle: &mut Option<Handle>) -> String {
     let (verb, rest) = order.split_once(' ').unwrap_or((order, ""));
     match verb {
-        "ready" => match handle.take().unwrap().ready() {
+        "ready" => match handle.as_mut().unwrap().ready() {
             Ok(()) => "ready".to_owned(),
             Err(error) => short(error),
         },

@@ -89,7 +89,7 @@ fn detach_and_keep_everything(arguments: &[String]) {
 fn become_daemon(daemon: &Daemon<'_>, meeting: &str) {
     // SAFETY: a helper has one thread, and uses no descriptor that gets closed.
     match unsafe { daemon.detach() } {
-        Ok(Process::Daemon(handle)) => {
+        Ok(Process::Daemon(mut handle)) => {
             let state = state();
             // A caller that was killed meanwhile is no reason to go, for this daemon.
             let ready = handle.ready().map_err(Error::errno);

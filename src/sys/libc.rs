@@ -10,7 +10,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 
 pub use libc::{
-    O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY,
+    O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY,
 };
 
 /// Signals that the C library keeps for itself (glibc: thread cancellation and setuid in all threads; musl: one more).
@@ -18,7 +18,8 @@ pub const fn reserved_signals() -> SignalSet {
     if cfg!(target_env = "musl") { 0b111 << 31 } else { 0b11 << 31 }
 }
 
-fn errno() -> Errno {
+/// The C library's `errno`.
+pub fn errno() -> Errno {
     // SAFETY: the C library's errno location is valid for the life of the calling thread.
     #[cfg(not(target_os = "android"))]
     let location = unsafe { libc::__errno_location() };
@@ -30,7 +31,6 @@ fn errno() -> Errno {
 }
 
 /// Sets the C library's `errno`, for the entries that promise it.
-#[cfg(feature = "capi")]
 pub fn set_errno(errno: Errno) {
     // SAFETY: the C library's errno location is valid for the life of the calling thread.
     #[cfg(not(target_os = "android"))]
@@ -74,10 +74,10 @@ pub fn close_range(first: c_uint, last: c_uint) -> Result<(), Errno> {
     check_long(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
-/// `dup3(old, new, 0)`
-pub fn dup3(old: c_int, new: c_int) -> Result<c_int, Errno> {
+/// `dup3(old, new, flags)`
+pub fn dup3(old: c_int, new: c_int, flags: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check(unsafe { libc::dup3(old, new, 0) })
+    check(unsafe { libc::dup3(old, new, flags) })
 }
 
 /// `fcntl(fd, F_DUPFD_CLOEXEC, lowest)`
@@ -90,6 +90,12 @@ pub fn dup_above(fd: c_int, lowest: c_int) -> Result<c_int, Errno> {
 pub fn fd_flags(fd: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
     check(unsafe { libc::fcntl(fd, libc::F_GETFD) })
+}
+
+/// `fcntl(fd, F_SETFD, flags)`
+pub fn set_fd_flags(fd: c_int, flags: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, flags) }).map(drop)
 }
 
 /// `fcntl(fd, F_SETFL, flags)`
@@ -121,6 +127,80 @@ pub fn write(fd: c_int, buffer: &[u8]) -> Result<usize, Errno> {
     usize::try_from(result).map_err(|_| errno())
 }
 
+/// `pread(fd, buffer, 0)`: from the beginning.
+pub fn pread(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the buffer can be written for its whole length.
+    let result = unsafe { libc::pread(fd, buffer.as_mut_ptr().cast::<c_void>(), buffer.len(), 0) };
+    usize::try_from(result).map_err(|_| errno())
+}
+
+/// `pwrite(fd, buffer, offset)`
+pub fn pwrite(fd: c_int, buffer: &[u8], offset: usize) -> Result<usize, Errno> {
+    let offset = offset.try_into().map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the buffer can be read for its whole length.
+    let result = unsafe { libc::pwrite(fd, buffer.as_ptr().cast::<c_void>(), buffer.len(), offset) };
+    usize::try_from(result).map_err(|_| errno())
+}
+
+/// `writev(fd, pieces)`
+pub fn writev(fd: c_int, pieces: &[Piece<'_>]) -> Result<usize, Errno> {
+    let count = c_int::try_from(pieces.len()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: a piece is a struct iovec, of memory that is borrowed as long as the piece.
+    let result = unsafe { libc::writev(fd, pieces.as_ptr().cast::<libc::iovec>(), count) };
+    usize::try_from(result).map_err(|_| errno())
+}
+
+/// `ftruncate(fd, length)`
+pub fn ftruncate(fd: c_int, length: usize) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::ftruncate(fd, length.try_into().map_err(|_| Errno::EINVAL)?) }).map(drop)
+}
+
+/// `fchmod(fd, mode)`
+pub fn fchmod(fd: c_int, mode: u32) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::fchmod(fd, mode) }).map(drop)
+}
+
+/// `unlink(path)`
+pub fn unlink(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a valid string.
+    check(unsafe { libc::unlink(path.as_ptr()) }).map(drop)
+}
+
+/// `flock(fd, operation)`
+pub fn flock(fd: c_int, operation: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::flock(fd, operation) }).map(drop)
+}
+
+/// `fcntl(fd, F_SETLK, F_RDLCK)`: a record lock on the whole file, shared, at once or not at all.
+pub fn record_lock(fd: c_int) -> Result<(), Errno> {
+    let lock = whole_file(libc::F_RDLCK);
+    // SAFETY: a struct flock, which lives through the call.
+    check(unsafe { libc::fcntl(fd, libc::F_SETLK, &raw const lock) }).map(drop)
+}
+
+/// `fcntl(fd, F_GETLK, F_WRLCK)`: the process id that belongs to a record lock of another process; `None` without one.
+pub fn record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
+    let mut lock = whole_file(libc::F_WRLCK);
+    // SAFETY: a struct flock, which lives through the call.
+    check(unsafe { libc::fcntl(fd, libc::F_GETLK, &raw mut lock) })?;
+    Ok((c_int::from(lock.l_type) != UNLOCKED).then_some(lock.l_pid))
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the constants are of other types on other targets")]
+const UNLOCKED: c_int = libc::F_UNLCK as c_int;
+
+/// From the first byte to wherever the last one will be.
+#[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "types differ between targets; 0 to 2")]
+fn whole_file(kind: c_int) -> libc::flock {
+    // SAFETY: all zero is a struct flock.
+    let mut lock = unsafe { MaybeUninit::<libc::flock>::zeroed().assume_init() };
+    lock.l_type = kind as libc::c_short;
+    lock
+}
+
 /// `getdents64(fd, buffer)`: how many bytes of the buffer it filled.
 pub fn getdents64(fd: c_int, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, Errno> {
     // SAFETY: the buffer can be written for its whole length.
@@ -133,8 +213,7 @@ pub fn fstat(fd: c_int) -> Result<Stat, Errno> {
     // SAFETY: a struct stat can be written there.
     check(unsafe { libc::fstat(fd, stat.as_mut_ptr()) })?;
     // SAFETY: fstat succeeded and filled it.
-    let stat = unsafe { stat.assume_init() };
-    Ok(Stat { mode: stat.st_mode, device: stat.st_rdev })
+    Ok(from_libc(&unsafe { stat.assume_init() }))
 }
 
 /// `fstatfs(fd)`: the type of the file system.
@@ -153,8 +232,29 @@ pub fn stat(path: &CStr) -> Result<Stat, Errno> {
     // SAFETY: the path is a valid string, and a struct stat can be written there.
     check(unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) })?;
     // SAFETY: stat succeeded and filled it.
-    let stat = unsafe { stat.assume_init() };
-    Ok(Stat { mode: stat.st_mode, device: stat.st_rdev })
+    Ok(from_libc(&unsafe { stat.assume_init() }))
+}
+
+/// `lstat(path)`: of a symbolic link, the link itself.
+pub fn lstat(path: &CStr) -> Result<Stat, Errno> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path is a valid string, and a struct stat can be written there.
+    check(unsafe { libc::lstat(path.as_ptr(), stat.as_mut_ptr()) })?;
+    // SAFETY: lstat succeeded and filled it.
+    Ok(from_libc(&unsafe { stat.assume_init() }))
+}
+
+/// The members are of other widths on other targets.
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "true on some targets only")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the kernel's numbers, unsigned everywhere")]
+fn from_libc(stat: &libc::stat) -> Stat {
+    Stat {
+        mode: stat.st_mode as u32,
+        device: stat.st_rdev as u64,
+        identity: (stat.st_dev as u64, stat.st_ino as u64),
+        links: stat.st_nlink as u64,
+        owner: stat.st_uid,
+    }
 }
 
 /// `access(path, mode)`
@@ -300,8 +400,13 @@ pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
 }
 
 /// `waitid(P_PID, pid, WEXITED)`: waits until that child has ended, and reaps it.
-pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
-    waitid(libc::P_PID, pid, libc::WEXITED).map(drop)
+pub fn wait_and_reap(pid: c_int) -> Result<End, Errno> {
+    waitid(libc::P_PID, pid, libc::WEXITED).map(|end| end.unwrap_or(End::Killed))
+}
+
+/// `waitid(P_PID, pid, WEXITED | WNOHANG)`: reaps that child if it has ended.
+pub fn reap(pid: c_int) -> Result<Option<End>, Errno> {
+    waitid(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG)
 }
 
 /// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
@@ -316,16 +421,18 @@ pub fn has_children() -> Result<(), Errno> {
 
 /// `waitid(P_PGID, group, WEXITED | WNOHANG)`: whether a dead child of that process group was there to be reaped.
 pub fn reap_one_of_group(group: c_int) -> Result<bool, Errno> {
-    waitid(libc::P_PGID, group, libc::WEXITED | libc::WNOHANG)
+    waitid(libc::P_PGID, group, libc::WEXITED | libc::WNOHANG).map(|end| end.is_some())
 }
 
-fn waitid(kind: libc::idtype_t, id: c_int, options: c_int) -> Result<bool, Errno> {
+fn waitid(kind: libc::idtype_t, id: c_int, options: c_int) -> Result<Option<End>, Errno> {
     let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: a siginfo_t can be written there.
     check(unsafe { libc::waitid(kind, id.unsigned_abs(), information.as_mut_ptr(), options) })?;
     // SAFETY: all zero is a siginfo_t, and so is what waitid has written.
     let information = unsafe { information.assume_init() };
-    Ok(information.si_signo != 0)
+    // SAFETY: what waitid tells of is a child, and its si_status is there; all zero is one too.
+    let status = unsafe { information.si_status() };
+    Ok((information.si_signo != 0).then_some(End::new(information.si_code, status)))
 }
 
 /// `rt_sigaction(signal, new)`: the disposition that it had.
@@ -372,6 +479,142 @@ pub fn chdir(path: &CStr) -> Result<(), Errno> {
     check(unsafe { libc::chdir(path.as_ptr()) }).map(drop)
 }
 
+/// `chroot(path)`
+pub fn chroot(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a valid string.
+    check(unsafe { libc::chroot(path.as_ptr()) }).map(drop)
+}
+
+/// `setgroups(groups)`
+pub fn setgroups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: that many can be read.
+    #[allow(clippy::useless_conversion, reason = "an int on some targets")]
+    check(unsafe { libc::setgroups(groups.len().try_into().map_err(|_| Errno::EINVAL)?, groups.as_ptr()) }).map(drop)
+}
+
+/// `getgroups(count, groups)`: how many there are; with a count of 0, nothing is written.
+///
+/// # Safety
+/// That many can be written there.
+pub unsafe fn getgroups(count: c_int, groups: *mut u32) -> Result<usize, Errno> {
+    // SAFETY: the caller's promise.
+    check(unsafe { libc::getgroups(count, groups) }).and_then(|count| usize::try_from(count).map_err(|_| Errno::EINVAL))
+}
+
+/// `setresgid(real, effective, saved)`: 32-bit ids on every machine.
+pub fn setresgid(real: u32, effective: u32, saved: u32) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::setresgid(real, effective, saved) }).map(drop)
+}
+
+/// `setresuid(real, effective, saved)`: 32-bit ids on every machine.
+pub fn setresuid(real: u32, effective: u32, saved: u32) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::setresuid(real, effective, saved) }).map(drop)
+}
+
+/// `getresgid()`: real, effective, saved.
+pub fn getresgid() -> Result<[u32; 3], Errno> {
+    let [mut real, mut effective, mut saved] = [NO_ID; 3];
+    // SAFETY: three ids can be written there.
+    check(unsafe { libc::getresgid(&raw mut real, &raw mut effective, &raw mut saved) })?;
+    Ok([real, effective, saved])
+}
+
+/// `getresuid()`: real, effective, saved.
+pub fn getresuid() -> Result<[u32; 3], Errno> {
+    let [mut real, mut effective, mut saved] = [NO_ID; 3];
+    // SAFETY: three ids can be written there.
+    check(unsafe { libc::getresuid(&raw mut real, &raw mut effective, &raw mut saved) })?;
+    Ok([real, effective, saved])
+}
+
+/// `capget()`: this thread's effective and permitted capabilities.
+pub fn capget() -> Result<[CapabilitySet; 2], Errno> {
+    let mut data = [[0_u32; 3]; 2];
+    // SAFETY: header and data are of the version that the header names.
+    check_long(unsafe { libc::syscall(libc::SYS_capget, CAPABILITY_HEADER.as_ptr(), data.as_mut_ptr()) })?;
+    Ok(capabilities(data))
+}
+
+/// `capset()`: no effective, permitted or inheritable capability any more.
+pub fn capset_none() -> Result<(), Errno> {
+    let data = [[0_u32; 3]; 2];
+    // SAFETY: header and data are of the version that the header names.
+    check_long(unsafe { libc::syscall(libc::SYS_capset, CAPABILITY_HEADER.as_ptr(), data.as_ptr()) }).map(drop)
+}
+
+/// `signalfd4(-1, set, SFD_CLOEXEC)`: a descriptor that is readable while a blocked signal of the set is pending.
+pub fn signalfd(set: SignalSet) -> Result<c_int, Errno> {
+    let new: c_int = -1;
+    // SAFETY: the set lives through the call and is as large as said.
+    check_long(unsafe { libc::syscall(libc::SYS_signalfd4, new, &raw const set, SIGNAL_SET_SIZE, libc::SFD_CLOEXEC) })
+        .and_then(|fd| c_int::try_from(fd).map_err(|_| Errno::EINVAL))
+}
+
+/// The environment, as far as this backend knows one: the C library's `environ`.
+pub fn environment() -> Option<StringArray> {
+    unsafe extern "C" {
+        static environ: StringArray;
+    }
+    // SAFETY: the C library's variable. Who changes it meanwhile has a race with every getenv() too.
+    Some(unsafe { (&raw const environ).read() }).filter(|strings| !strings.is_null())
+}
+
+/// `socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)`
+pub fn datagram_socket() -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })
+}
+
+/// `connect(fd, address)`
+pub fn connect(fd: c_int, address: &UnixAddress, length: u32) -> Result<(), Errno> {
+    // SAFETY: an address, at least as long as said.
+    check(unsafe { libc::connect(fd, ptr::from_ref(address).cast::<libc::sockaddr>(), length) }).map(drop)
+}
+
+/// `bind(fd, address)`
+pub fn bind(fd: c_int, address: &UnixAddress, length: u32) -> Result<(), Errno> {
+    // SAFETY: an address, at least as long as said.
+    check(unsafe { libc::bind(fd, ptr::from_ref(address).cast::<libc::sockaddr>(), length) }).map(drop)
+}
+
+/// `getsockname(fd)`: the length of the address.
+pub fn getsockname(fd: c_int, address: &mut UnixAddress) -> Result<u32, Errno> {
+    #[allow(clippy::cast_possible_truncation, reason = "110")]
+    let mut length = size_of::<UnixAddress>() as libc::socklen_t;
+    // SAFETY: an address of that length can be written there.
+    check(unsafe { libc::getsockname(fd, ptr::from_mut(address).cast::<libc::sockaddr>(), &raw mut length) })?;
+    Ok(length)
+}
+
+/// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, 1)`: every message comes with its sender.
+pub fn pass_senders(fd: c_int) -> Result<(), Errno> {
+    let on: c_int = 1;
+    let (value, length) = ((&raw const on).cast::<c_void>(), size_of::<c_int>());
+    #[allow(clippy::cast_possible_truncation, reason = "4")]
+    // SAFETY: an int, which lives through the call.
+    check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_PASSCRED, value, length as libc::socklen_t) })
+        .map(drop)
+}
+
+/// `recvmsg(fd, MSG_DONTWAIT)`: the message's length and its sender. Descriptors that come with it are closed.
+pub fn receive(fd: c_int, buffer: &mut [u8], sender: &mut SenderMessage) -> Result<usize, Errno> {
+    let mut piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: buffer.len() };
+    // SAFETY: all zero is a struct msghdr.
+    let mut message = unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() };
+    message.msg_iov = &raw mut piece;
+    message.msg_iovlen = 1;
+    message.msg_control = ptr::from_mut(sender).cast::<c_void>();
+    #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "types differ between targets")]
+    {
+        message.msg_controllen = size_of::<SenderMessage>() as _;
+    }
+    // SAFETY: every pointer in the message is to memory of the length given, which lives through the call.
+    let result = unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) };
+    usize::try_from(result).map_err(|_| errno())
+}
+
 /// `umask(mask)`: the mask that was in force.
 pub fn umask(mask: c_uint) -> Result<c_uint, Errno> {
     // POSIX knows no error, but a filter may invent one, which libc's umask does not look for.
@@ -380,13 +623,13 @@ pub fn umask(mask: c_uint) -> Result<c_uint, Errno> {
     c_uint::try_from(old).map_err(|_| Errno::EINVAL)
 }
 
-/// `clock_gettime(CLOCK_MONOTONIC)`, in milliseconds.
-pub fn clock_milliseconds() -> Result<u64, Errno> {
+/// `clock_gettime(CLOCK_MONOTONIC)`, in microseconds.
+pub fn clock_microseconds() -> Result<u64, Errno> {
     let mut now = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: a struct timespec can be written there.
     check(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, now.as_mut_ptr()) })?;
     // SAFETY: clock_gettime succeeded and filled it.
     let now = unsafe { now.assume_init() };
     #[expect(clippy::cast_sign_loss, reason = "the monotonic clock counts from boot")]
-    Ok(now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000)
+    Ok(now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000)
 }

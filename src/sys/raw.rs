@@ -22,6 +22,8 @@ pub const O_RDWR: c_int = 0o2;
 /// See [`O_RDONLY`].
 pub const O_CREAT: c_int = 0o100;
 /// See [`O_RDONLY`].
+pub const O_EXCL: c_int = 0o200;
+/// See [`O_RDONLY`].
 pub const O_NOCTTY: c_int = 0o400;
 /// See [`O_RDONLY`].
 pub const O_APPEND: c_int = 0o2000;
@@ -42,7 +44,18 @@ pub const fn reserved_signals() -> SignalSet {
 const AT_FDCWD: c_int = -100;
 const NO_FD: c_int = -1;
 const F_GETFD: c_int = 1;
+const F_SETFD: c_int = 2;
 const F_SETFL: c_int = 4;
+const F_GETLK: c_int = 5;
+const F_SETLK: c_int = 6;
+const F_RDLCK: i16 = 0;
+const F_WRLCK: i16 = 1;
+const F_UNLCK: i16 = 2;
+const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
+const SOCK_DGRAM_CLOEXEC: c_int = 2 | O_CLOEXEC;
+const SOL_SOCKET: c_int = 1;
+const SO_PASSCRED: c_int = 16;
+const MSG_DONTWAIT_CMSG_CLOEXEC: c_int = 0x40 | 0x4000_0000;
 const F_DUPFD_CLOEXEC: c_int = 1030;
 const P_ALL: c_int = 0;
 const P_PID: c_int = 1;
@@ -91,10 +104,10 @@ pub fn close_range(first: c_uint, last: c_uint) -> Result<(), Errno> {
     check(unsafe { syscall!(CLOSE_RANGE, first, last, 0) }).map(drop)
 }
 
-/// `dup3(old, new, 0)`
-pub fn dup3(old: c_int, new: c_int) -> Result<c_int, Errno> {
+/// `dup3(old, new, flags)`
+pub fn dup3(old: c_int, new: c_int, flags: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check_int(unsafe { syscall!(DUP3, old, new, 0) })
+    check_int(unsafe { syscall!(DUP3, old, new, flags) })
 }
 
 /// `fcntl(fd, F_DUPFD_CLOEXEC, lowest)`
@@ -107,6 +120,12 @@ pub fn dup_above(fd: c_int, lowest: c_int) -> Result<c_int, Errno> {
 pub fn fd_flags(fd: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
     check_int(unsafe { syscall!(FCNTL, fd, F_GETFD) })
+}
+
+/// `fcntl(fd, F_SETFD, flags)`
+pub fn set_fd_flags(fd: c_int, flags: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(FCNTL, fd, F_SETFD, flags) }).map(drop)
 }
 
 /// `fcntl(fd, F_SETFL, flags)`
@@ -136,6 +155,74 @@ pub fn write(fd: c_int, buffer: &[u8]) -> Result<usize, Errno> {
     check(unsafe { syscall!(WRITE, fd, buffer.as_ptr(), buffer.len()) })
 }
 
+/// `pread64(fd, buffer, 0)`: from the beginning.
+pub fn pread(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the buffer can be written for its whole length.
+    check(unsafe { syscall!(PREAD64, fd, buffer.as_mut_ptr(), buffer.len(), 0) })
+}
+
+/// `pwrite64(fd, buffer, offset)`
+pub fn pwrite(fd: c_int, buffer: &[u8], offset: usize) -> Result<usize, Errno> {
+    // SAFETY: the buffer can be read for its whole length.
+    check(unsafe { syscall!(PWRITE64, fd, buffer.as_ptr(), buffer.len(), offset) })
+}
+
+/// `writev(fd, pieces)`
+pub fn writev(fd: c_int, pieces: &[Piece<'_>]) -> Result<usize, Errno> {
+    // SAFETY: a piece is a struct iovec, of memory that is borrowed as long as the piece.
+    check(unsafe { syscall!(WRITEV, fd, pieces.as_ptr(), pieces.len()) })
+}
+
+/// `ftruncate(fd, length)`
+pub fn ftruncate(fd: c_int, length: usize) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(FTRUNCATE, fd, length) }).map(drop)
+}
+
+/// `fchmod(fd, mode)`
+pub fn fchmod(fd: c_int, mode: u32) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(FCHMOD, fd, mode) }).map(drop)
+}
+
+/// `unlinkat(AT_FDCWD, path, 0)`
+pub fn unlink(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a valid string.
+    check(unsafe { syscall!(UNLINKAT, AT_FDCWD, path.as_ptr(), 0) }).map(drop)
+}
+
+/// `flock(fd, operation)`
+pub fn flock(fd: c_int, operation: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(FLOCK, fd, operation) }).map(drop)
+}
+
+/// The kernel's `struct flock`: from the first byte to wherever the last one will be.
+#[derive(Default)]
+#[repr(C)]
+struct WholeFile {
+    kind: i16,
+    whence: i16,
+    start: i64,
+    length: i64,
+    pid: c_int,
+}
+
+/// `fcntl(fd, F_SETLK, F_RDLCK)`: a record lock on the whole file, shared, at once or not at all.
+pub fn record_lock(fd: c_int) -> Result<(), Errno> {
+    let lock = WholeFile { kind: F_RDLCK, ..WholeFile::default() };
+    // SAFETY: a struct flock, which lives through the call.
+    check(unsafe { syscall!(FCNTL, fd, F_SETLK, &raw const lock) }).map(drop)
+}
+
+/// `fcntl(fd, F_GETLK, F_WRLCK)`: the process id that belongs to a record lock of another process; `None` without one.
+pub fn record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
+    let mut lock = WholeFile { kind: F_WRLCK, ..WholeFile::default() };
+    // SAFETY: a struct flock, which lives through the call.
+    check(unsafe { syscall!(FCNTL, fd, F_GETLK, &raw mut lock) })?;
+    Ok((lock.kind != F_UNLCK).then_some(lock.pid))
+}
+
 /// `getdents64(fd, buffer)`: how many bytes of the buffer it filled.
 pub fn getdents64(fd: c_int, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, Errno> {
     // SAFETY: the buffer can be written for its whole length.
@@ -145,22 +232,24 @@ pub fn getdents64(fd: c_int, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, Er
 /// The kernel's `struct stat`, as far as anybody here asks; the rest is only room for it.
 #[repr(C)]
 struct KernelStat {
+    dev: u64,
+    ino: u64,
     #[cfg(target_arch = "x86_64")]
-    device_inode_links: [u64; 3],
-    #[cfg(not(target_arch = "x86_64"))]
-    device_inode: [u64; 2],
+    nlink: u64,
     mode: u32,
-    #[cfg(target_arch = "x86_64")]
-    uid_gid_padding: [u32; 3],
     #[cfg(not(target_arch = "x86_64"))]
-    links_uid_gid: [u32; 3],
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    #[cfg(target_arch = "x86_64")]
+    padding: u32,
     rdev: u64,
     rest: [u64; 13],
 }
 
 /// `fstat(fd)`
 pub fn fstat(fd: c_int) -> Result<Stat, Errno> {
-    let mut stat = MaybeUninit::<KernelStat>::uninit();
+    let mut stat = MaybeUninit::<KernelStat>::zeroed();
     // SAFETY: the kernel's structure can be written there; it is at most as large.
     check(unsafe { syscall!(FSTAT, fd, stat.as_mut_ptr()) })?;
     Ok(from_kernel(&stat))
@@ -177,20 +266,31 @@ pub fn file_system_type(fd: c_int) -> Result<usize, Errno> {
 
 /// `newfstatat(AT_FDCWD, path, 0)`
 pub fn stat(path: &CStr) -> Result<Stat, Errno> {
-    let mut stat = MaybeUninit::<KernelStat>::uninit();
+    let mut stat = MaybeUninit::<KernelStat>::zeroed();
     // SAFETY: the path is a valid string; the kernel's structure can be written there.
     check(unsafe { syscall!(NEWFSTATAT, AT_FDCWD, path.as_ptr(), stat.as_mut_ptr(), 0) })?;
     Ok(from_kernel(&stat))
 }
 
-/// Reads the two members that the kernel has filled.
+/// `newfstatat(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW)`: of a symbolic link, the link itself.
+pub fn lstat(path: &CStr) -> Result<Stat, Errno> {
+    let mut stat = MaybeUninit::<KernelStat>::zeroed();
+    // SAFETY: the path is a valid string; the kernel's structure can be written there.
+    check(unsafe { syscall!(NEWFSTATAT, AT_FDCWD, path.as_ptr(), stat.as_mut_ptr(), AT_SYMLINK_NOFOLLOW) })?;
+    Ok(from_kernel(&stat))
+}
+
+#[allow(clippy::useless_conversion, reason = "a link count has 32 bits on some architectures")]
 fn from_kernel(stat: &MaybeUninit<KernelStat>) -> Stat {
-    let stat = stat.as_ptr();
-    // SAFETY: the call before succeeded, so the kernel has written this member.
-    let mode = unsafe { (*stat).mode };
-    // SAFETY: as above.
-    let device = unsafe { (*stat).rdev };
-    Stat { mode, device }
+    // SAFETY: it was all zero, which is a KernelStat, before the kernel wrote one there.
+    let stat = unsafe { stat.assume_init_ref() };
+    Stat {
+        mode: stat.mode,
+        device: stat.rdev,
+        identity: (stat.dev, stat.ino),
+        links: stat.nlink.into(),
+        owner: stat.uid,
+    }
 }
 
 /// `faccessat(AT_FDCWD, path, mode)`
@@ -335,8 +435,13 @@ pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
 }
 
 /// `waitid(P_PID, pid, WEXITED)`: waits until that child has ended, and reaps it.
-pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
-    waitid(P_PID, pid, WEXITED).map(drop)
+pub fn wait_and_reap(pid: c_int) -> Result<End, Errno> {
+    waitid(P_PID, pid, WEXITED).map(|end| end.unwrap_or(End::Killed))
+}
+
+/// `waitid(P_PID, pid, WEXITED | WNOHANG)`: reaps that child if it has ended.
+pub fn reap(pid: c_int) -> Result<Option<End>, Errno> {
+    waitid(P_PID, pid, WEXITED | WNOHANG)
 }
 
 /// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
@@ -351,15 +456,16 @@ pub fn has_children() -> Result<(), Errno> {
 
 /// `waitid(P_PGID, group, WEXITED | WNOHANG)`: whether a dead child of that process group was there to be reaped.
 pub fn reap_one_of_group(group: c_int) -> Result<bool, Errno> {
-    waitid(P_PGID, group, WEXITED | WNOHANG)
+    waitid(P_PGID, group, WEXITED | WNOHANG).map(|end| end.is_some())
 }
 
-fn waitid(kind: c_int, id: c_int, options: c_int) -> Result<bool, Errno> {
-    let mut information = [0_u64; 16]; // siginfo_t: 128 bytes everywhere, the first int is si_signo
+fn waitid(kind: c_int, id: c_int, options: c_int) -> Result<Option<End>, Errno> {
+    // siginfo_t, 128 bytes: si_signo, si_errno, si_code, padding, si_pid, si_uid, si_status.
+    let mut information = [0_i32; 32];
     // SAFETY: a siginfo_t can be written there; NULL means that nobody wants the resource usage.
     check(unsafe { syscall!(WAITID, kind, id, information.as_mut_ptr(), options, 0) })?;
-    let [first, ..] = information;
-    Ok(first != 0)
+    let [signal, _, code, _, _, _, status, ..] = information;
+    Ok((signal != 0).then_some(End::new(code, status)))
 }
 
 /// `rt_sigaction(signal, new)`: the disposition that it had.
@@ -403,6 +509,147 @@ pub fn chdir(path: &CStr) -> Result<(), Errno> {
     check(unsafe { syscall!(CHDIR, path.as_ptr()) }).map(drop)
 }
 
+/// `chroot(path)`
+pub fn chroot(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a valid string.
+    check(unsafe { syscall!(CHROOT, path.as_ptr()) }).map(drop)
+}
+
+/// `setgroups(groups)`
+pub fn setgroups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: that many can be read.
+    check(unsafe { syscall!(SETGROUPS, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// `getgroups(count, groups)`: how many there are; with a count of 0, nothing is written.
+///
+/// # Safety
+/// That many can be written there.
+pub unsafe fn getgroups(count: c_int, groups: *mut u32) -> Result<usize, Errno> {
+    // SAFETY: the caller's promise.
+    check(unsafe { syscall!(GETGROUPS, count, groups) })
+}
+
+/// `setresgid(real, effective, saved)`: 32-bit ids on every machine.
+pub fn setresgid(real: u32, effective: u32, saved: u32) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(SETRESGID, real, effective, saved) }).map(drop)
+}
+
+/// `setresuid(real, effective, saved)`: 32-bit ids on every machine.
+pub fn setresuid(real: u32, effective: u32, saved: u32) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    check(unsafe { syscall!(SETRESUID, real, effective, saved) }).map(drop)
+}
+
+/// `getresgid()`: real, effective, saved.
+pub fn getresgid() -> Result<[u32; 3], Errno> {
+    let [mut real, mut effective, mut saved] = [NO_ID; 3];
+    // SAFETY: three ids can be written there.
+    check(unsafe { syscall!(GETRESGID, &raw mut real, &raw mut effective, &raw mut saved) })?;
+    Ok([real, effective, saved])
+}
+
+/// `getresuid()`: real, effective, saved.
+pub fn getresuid() -> Result<[u32; 3], Errno> {
+    let [mut real, mut effective, mut saved] = [NO_ID; 3];
+    // SAFETY: three ids can be written there.
+    check(unsafe { syscall!(GETRESUID, &raw mut real, &raw mut effective, &raw mut saved) })?;
+    Ok([real, effective, saved])
+}
+
+/// `capget()`: this thread's effective and permitted capabilities.
+pub fn capget() -> Result<[CapabilitySet; 2], Errno> {
+    let mut data = [[0_u32; 3]; 2];
+    // SAFETY: header and data are of the version that the header names.
+    check(unsafe { syscall!(CAPGET, CAPABILITY_HEADER.as_ptr(), data.as_mut_ptr()) })?;
+    Ok(capabilities(data))
+}
+
+/// `capset()`: no effective, permitted or inheritable capability any more.
+pub fn capset_none() -> Result<(), Errno> {
+    let data = [[0_u32; 3]; 2];
+    // SAFETY: header and data are of the version that the header names.
+    check(unsafe { syscall!(CAPSET, CAPABILITY_HEADER.as_ptr(), data.as_ptr()) }).map(drop)
+}
+
+/// `signalfd4(-1, set, SFD_CLOEXEC)`: a descriptor that is readable while a blocked signal of the set is pending.
+pub fn signalfd(set: SignalSet) -> Result<c_int, Errno> {
+    // SAFETY: the set lives through the call and is as large as said.
+    check_int(unsafe { syscall!(SIGNALFD4, NO_FD, &raw const set, SIGNAL_SET_SIZE, O_CLOEXEC) })
+}
+
+/// The environment, as far as this backend knows one: without a C library, nobody has kept it.
+pub fn environment() -> Option<StringArray> {
+    None
+}
+
+/// `socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)`
+pub fn datagram_socket() -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    check_int(unsafe { syscall!(SOCKET, c_int::from(AF_UNIX), SOCK_DGRAM_CLOEXEC, 0) })
+}
+
+/// `connect(fd, address)`
+pub fn connect(fd: c_int, address: &UnixAddress, length: u32) -> Result<(), Errno> {
+    // SAFETY: an address, at least as long as said.
+    check(unsafe { syscall!(CONNECT, fd, ptr::from_ref(address), length) }).map(drop)
+}
+
+/// `bind(fd, address)`
+pub fn bind(fd: c_int, address: &UnixAddress, length: u32) -> Result<(), Errno> {
+    // SAFETY: an address, at least as long as said.
+    check(unsafe { syscall!(BIND, fd, ptr::from_ref(address), length) }).map(drop)
+}
+
+/// `getsockname(fd)`: the length of the address.
+pub fn getsockname(fd: c_int, address: &mut UnixAddress) -> Result<u32, Errno> {
+    #[expect(clippy::cast_possible_truncation, reason = "110")]
+    let mut length = size_of::<UnixAddress>() as u32;
+    // SAFETY: an address of that length can be written there.
+    check(unsafe { syscall!(GETSOCKNAME, fd, ptr::from_mut(address), &raw mut length) })?;
+    Ok(length)
+}
+
+/// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, 1)`: every message comes with its sender.
+pub fn pass_senders(fd: c_int) -> Result<(), Errno> {
+    let on: c_int = 1;
+    // SAFETY: an int, which lives through the call.
+    check(unsafe { syscall!(SETSOCKOPT, fd, SOL_SOCKET, SO_PASSCRED, &raw const on, size_of::<c_int>()) }).map(drop)
+}
+
+/// A `struct iovec` to be filled.
+#[repr(C)]
+struct Room(*mut u8, usize);
+
+/// The kernel's `struct user_msghdr`.
+#[repr(C)]
+struct MessageHeader {
+    name: *mut c_void,
+    name_length: c_int,
+    pieces: *mut Room,
+    piece_count: usize,
+    control: *mut SenderMessage,
+    control_length: usize,
+    flags: c_uint,
+}
+
+/// `recvmsg(fd, MSG_DONTWAIT)`: the message's length and its sender. Descriptors that come with it are closed.
+pub fn receive(fd: c_int, buffer: &mut [u8], sender: &mut SenderMessage) -> Result<usize, Errno> {
+    let mut piece = Room(buffer.as_mut_ptr(), buffer.len());
+    let mut message = MessageHeader {
+        name: ptr::null_mut(),
+        name_length: 0,
+        pieces: &raw mut piece,
+        piece_count: 1,
+        control: ptr::from_mut(sender),
+        control_length: size_of::<SenderMessage>(),
+        flags: 0,
+    };
+    // SAFETY: every pointer in the message is to memory of the length given, which lives through the call.
+    check(unsafe { syscall!(RECVMSG, fd, &raw mut message, MSG_DONTWAIT_CMSG_CLOEXEC) })
+}
+
 /// `umask(mask)`: the mask that was in force.
 #[expect(clippy::cast_possible_truncation, reason = "a mask is at most 0777")]
 pub fn umask(mask: c_uint) -> Result<c_uint, Errno> {
@@ -411,11 +658,11 @@ pub fn umask(mask: c_uint) -> Result<c_uint, Errno> {
     check(unsafe { syscall!(UMASK, mask) }).map(|old| old as c_uint)
 }
 
-/// `clock_gettime(CLOCK_MONOTONIC)`, in milliseconds.
-pub fn clock_milliseconds() -> Result<u64, Errno> {
+/// `clock_gettime(CLOCK_MONOTONIC)`, in microseconds.
+pub fn clock_microseconds() -> Result<u64, Errno> {
     let mut now = Timespec { seconds: 0, nanoseconds: 0 };
     // SAFETY: a struct timespec can be written there.
     check(unsafe { syscall!(CLOCK_GETTIME, CLOCK_MONOTONIC, &raw mut now) })?;
     #[expect(clippy::cast_sign_loss, reason = "the monotonic clock counts from boot")]
-    Ok(now.seconds as u64 * 1000 + now.nanoseconds as u64 / 1_000_000)
+    Ok(now.seconds as u64 * 1_000_000 + now.nanoseconds as u64 / 1000)
 }

@@ -76,8 +76,8 @@ static void options_of_all_kinds(void) {
         attempt(name, &options);
     }
     options = defaults;
-    options.reserved = 1;
-    attempt("reserved", &options);
+    options.uid = 1;
+    attempt("a user without the flag", &options);
     options = defaults;
     options.flags = UNTTY_KEEP_UMASK | UNTTY_SET_UMASK;
     attempt("umask kept and set", &options);

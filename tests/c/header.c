@@ -31,7 +31,7 @@ static int use_everything(void) {
     options.keep = keep;
     options.keep_count = 2;
     options.deadline_ms = 1000;
-    options.reserved = 0;
+    options.ready_fd = 0;
     if (untty_detach(&options, &handle, &error) < 0) {
         return (int)untty_error_message(&error, line, sizeof line);
     }

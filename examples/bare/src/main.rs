@@ -38,7 +38,7 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
     // Standard output is inherited to say hello; a real one would not keep the terminal.
     // SAFETY: this program has no threads, and no descriptor that it would use afterwards.
     match unsafe { Daemon::new().stdout(Stdio::Inherit).detach() } {
-        Ok(Process::Daemon(handle)) => {
+        Ok(Process::Daemon(mut handle)) => {
             if writeln!(Output(1), "daemon {} in session {}", getpid(), getsid(0)).is_err() {
                 handle.fail(1); // the caller's status says so too
             }

@@ -1,0 +1,325 @@
+//! The pid file: opened and locked in the caller, written in the daemon, put back by the caller if the start fails.
+//!
+//! Two locks, because none can do it alone:
+//!
+//! | | `flock` | OFD lock | record lock |
+//! |---|---|---|---|
+//! | survives fork | yes | yes | **no**: no child has it |
+//! | a child that the daemon forks holds it too, and after the daemon's death | **yes** | **yes** | no |
+//! | survives exec, if the descriptor does | yes | yes | yes |
+//! | names its owner | no | no | yes: the kernel knows the pid |
+//! | an exclusive one needs a descriptor to write | no | yes | yes |
+//!
+//! So the *gate*, an exclusive `flock`, is held from before the first fork until the daemon owns the file: of a
+//! thousand simultaneous starts one passes. Then the daemon takes the lock *for life*, a shared record lock, and opens
+//! the gate. Whoever comes later finds that lock and, by it, the owner's pid, which is truer than the file's text: a
+//! text can be stale, and its number another process's by now; a lock cannot. What the daemon starts never has it.
+//!
+//! Both locks are on a descriptor that can only read. So a daemon that has given up its privileges, and every program
+//! that it becomes, holds nothing through which it could make the file name another process, which root would then kill.
+//!
+//! The price is fcntl's old trap: a process that closes *any* descriptor of a file loses its record locks on it. The
+//! functions here never open a file that this process owns; they find the descriptor that is there.
+
+use crate::error::{Errno, Error, Step};
+use crate::fds::{self, Fd, uninterrupted};
+use crate::sys;
+use crate::text::{self, Text};
+use core::ffi::{CStr, c_int};
+use core::mem::ManuallyDrop;
+
+/// A pid file has a number and perhaps white space. A longer file is something else, and nothing to be overwritten.
+const MOST: usize = 32;
+const MODE: u32 = 0o644;
+/// A path on which files come and go faster than they can be locked.
+const TRIES: u32 = 1000;
+
+/// The flags that every pid file is opened with: a FIFO must not make us wait, nor a terminal become ours.
+const FLAGS: c_int = sys::O_NOFOLLOW | sys::O_NOCTTY | sys::O_NONBLOCK;
+
+/// A pid file on the way to its daemon, locked.
+#[derive(Debug)]
+pub(crate) struct PidFile<'a> {
+    path: &'a CStr,
+    /// To write it; until it is the daemon's.
+    file: Option<Fd>,
+    /// To hold the locks.
+    lock: Fd,
+    /// What it was; `None` when this start has made it.
+    before: Option<Before>,
+    /// Whether it has to be put back.
+    is_ours: bool,
+}
+
+#[derive(Debug)]
+struct Before {
+    text: Text<MOST>,
+    mode: u32,
+}
+
+/// In the caller: opens the file and shuts the gate.
+pub(crate) fn open(path: &CStr) -> Result<PidFile<'_>, Error> {
+    lock(path).map_err(Error::at(Step::PidFile))
+}
+
+fn lock(path: &CStr) -> Result<PidFile<'_>, Errno> {
+    if own_descriptor(path).is_some() {
+        return Err(Errno::EEXIST);
+    }
+    for _ in 0..TRIES {
+        if let Some(file) = try_to_lock(path)? {
+            return Ok(file);
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+/// `None` when the file at that path is another one by now.
+fn try_to_lock(path: &CStr) -> Result<Option<PidFile<'_>>, Errno> {
+    let Some((file, is_new)) = open_or_make(path)? else { return Ok(None) };
+    let result = lock_file(path, &file, is_new);
+    if is_new && !matches!(result, Ok(Some(_)) | Err(Errno::EEXIST)) && is_at(path, &file) {
+        // Ignored: what was made cannot be unmade, and the error is told.
+        let _ = sys::unlink(path);
+    }
+    Ok(result?.map(|(lock, before)| PidFile { path, file: Some(file), lock, before, is_ours: true }))
+}
+
+/// Opens the file that is there, or makes one; which of the two, decides what a failed start has to put back.
+fn open_or_make(path: &CStr) -> Result<Option<(Fd, bool)>, Errno> {
+    match unless(Errno::ENOENT, sys::lstat(path))? {
+        Some(stat) => {
+            // Looked at before it is opened, because opening a device may have effects.
+            refuse(&stat)?;
+            let opened = unless(Errno::ENOENT, Fd::open(path, sys::O_RDWR | FLAGS, 0))?;
+            Ok(opened.map(|file| (file, false)))
+        }
+        None => {
+            let flags = sys::O_RDWR | sys::O_CREAT | sys::O_EXCL | FLAGS;
+            let made = unless(Errno::EEXIST, Fd::open(path, flags, MODE))?;
+            Ok(made.map(|file| (file, true)))
+        }
+    }
+}
+
+/// `None` for that error: somebody was faster.
+fn unless<T>(errno: Errno, result: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match result {
+        Err(it) if it == errno => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// The descriptor for the locks, and what the file was.
+fn lock_file(path: &CStr, file: &Fd, is_new: bool) -> Result<Option<(Fd, Option<Before>)>, Errno> {
+    let stat = sys::fstat(file.number())?;
+    refuse(&stat)?;
+    let Some(lock) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
+    unless(Errno::EAGAIN, sys::flock(lock.number(), sys::LOCK_EX_NB))?.ok_or(Errno::EEXIST)?;
+    if !is_same(file, &lock) || !is_at(path, &lock) {
+        return Ok(None);
+    }
+    if sys::record_lock_owner(lock.number())?.is_some() {
+        return Err(Errno::EEXIST);
+    }
+    let before = Before { text: read_text(file.number())?, mode: stat.mode & 0o7777 };
+    if is_new {
+        sys::fchmod(file.number(), MODE)?; // whatever the umask has left of it
+    }
+    Ok(Some((lock, (!is_new).then_some(before))))
+}
+
+/// What is no regular file, with one name, of our own.
+fn refuse(stat: &sys::Stat) -> Result<(), Errno> {
+    refuse_kind(stat)?;
+    match (stat.links, sys::getresuid()?) {
+        (2.., _) => Err(Errno::EMLINK),
+        (_, [_, effective, _]) if stat.owner != effective => Err(Errno::EPERM),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_kind(stat: &sys::Stat) -> Result<(), Errno> {
+    match stat.mode & sys::S_IFMT {
+        sys::S_IFREG => Ok(()),
+        sys::S_IFLNK => Err(Errno::ELOOP),
+        sys::S_IFDIR => Err(Errno::EISDIR),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn is_same(one: &Fd, other: &Fd) -> bool {
+    matches!((sys::fstat(one.number()), sys::fstat(other.number())), (Ok(one), Ok(other)) if one.identity == other.identity)
+}
+
+/// Whether that path still leads to that file: whoever has removed it meanwhile may have made a new one.
+fn is_at(path: &CStr, file: &Fd) -> bool {
+    matches!((sys::lstat(path), sys::fstat(file.number())), (Ok(there), Ok(here)) if there.identity == here.identity)
+}
+
+/// What the file says. EINVAL for what cannot be a pid file's: it may be dear to somebody.
+fn read_text(fd: c_int) -> Result<Text<MOST>, Errno> {
+    let mut buffer = [0; MOST + 1];
+    let length = uninterrupted(|| sys::pread(fd, &mut buffer))?;
+    let read = buffer.get(..length).unwrap_or_default();
+    // A crash may leave NULs in place of what was written last.
+    let right = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_whitespace() || *byte == 0;
+    if length > MOST || !read.iter().all(right) {
+        return Err(Errno::EINVAL);
+    }
+    let mut text = Text::new();
+    text.add(read);
+    Ok(text)
+}
+
+impl PidFile<'_> {
+    /// The descriptors, which are not to be closed before it is the daemon's.
+    pub(crate) fn numbers(&self) -> [c_int; 2] {
+        [self.file.as_ref().map_or(-1, Fd::number), self.lock.number()]
+    }
+
+    /// Moves its descriptors away from a number that is needed for something else.
+    pub(crate) fn clear(&mut self, number: c_int) -> Result<(), Error> {
+        let moved = self.lock.clear(number).and_then(|()| self.file.as_mut().map_or(Ok(()), |file| file.clear(number)));
+        moved.map_err(Error::at(Step::PidFile))
+    }
+
+    /// In the daemon, while it has its privileges: writes its pid.
+    ///
+    /// First the text, in one write, then the length: who reads without looking at the locks sees the old number or
+    /// the new one in the first line.
+    pub(crate) fn write(&self) -> Result<(), Error> {
+        let mut text = Text::<MOST>::new();
+        text.add_number(sys::getpid().unsigned_abs().into()).add(b"\n");
+        self.fill(text.bytes(), MODE).map_err(Error::at(Step::PidFile))
+    }
+
+    fn fill(&self, text: &[u8], mode: u32) -> Result<(), Errno> {
+        let Some(file) = self.file.as_ref().map(Fd::number) else { return Err(Errno::EBADF) };
+        let mut written = 0;
+        while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
+            written += uninterrupted(|| sys::pwrite(file, rest, written))?;
+        }
+        uninterrupted(|| sys::ftruncate(file, text.len()))?;
+        sys::fchmod(file, mode)
+    }
+
+    /// In the daemon, last of all: takes the lock for life and opens the gate. The file can no longer be written.
+    pub(crate) fn settle(&mut self, over_exec: bool) -> Result<(), Error> {
+        self.take_over(over_exec).map_err(Error::at(Step::PidFile))
+    }
+
+    fn take_over(&mut self, over_exec: bool) -> Result<(), Errno> {
+        // First: it would take the lock for life away. A network file system tells only now that it could not write.
+        self.file.take().map_or(Ok(()), Fd::close)?;
+        sys::record_lock(self.lock.number())?;
+        if over_exec {
+            sys::set_fd_flags(self.lock.number(), 0)?; // closed, it would be lost
+        }
+        sys::flock(self.lock.number(), sys::LOCK_UN)
+    }
+
+    /// In the daemon: the descriptor stays open to its end.
+    pub(crate) fn leave_open(self) -> c_int {
+        ManuallyDrop::new(self).lock.number()
+    }
+
+    /// In the caller, when there is a daemon: the file is its own.
+    pub(crate) fn give_away(mut self) {
+        self.is_ours = false;
+    }
+
+    /// Puts back what was there. If meanwhile somebody else has shut the gate or holds the file for life, it is theirs.
+    fn undo(&self) {
+        let lock = self.lock.number();
+        if sys::flock(lock, sys::LOCK_EX_NB).is_err() || sys::record_lock_owner(lock) != Ok(None) {
+            return;
+        }
+        // Ignored: a stale file heals itself at the next start, and the error that led here is told.
+        let _ = match &self.before {
+            None if is_at(self.path, &self.lock) => sys::unlink(self.path),
+            Some(before) if self.is_written(before) => self.fill(before.text.bytes(), before.mode),
+            _ => Ok(()),
+        };
+    }
+
+    fn is_written(&self, before: &Before) -> bool {
+        read_text(self.lock.number()).is_ok_and(|text| text.bytes() != before.text.bytes())
+    }
+}
+
+/// In the caller, when there will be no daemon.
+impl Drop for PidFile<'_> {
+    fn drop(&mut self) {
+        if self.is_ours {
+            self.undo();
+        }
+    }
+}
+
+/// This process's descriptor of a pid file that it owns.
+///
+/// A lock for life is always held through an open descriptor, so it can be found; whose it is, the kernel does not tell
+/// the owner itself, but the text does, which only an owner writes.
+fn own_descriptor(path: &CStr) -> Option<c_int> {
+    let there = sys::lstat(path).ok()?.identity;
+    fds::find(|fd| {
+        sys::fstat(fd).is_ok_and(|here| here.identity == there)
+            && pid_in(fd) == Some(sys::getpid().unsigned_abs().into())
+    })
+}
+
+fn pid_in(fd: c_int) -> Option<u64> {
+    let text = read_text(fd).ok()?;
+    text::number(text.bytes().trim_ascii(), 10)
+}
+
+/// `pid_file_read(path)`—the pid of the live daemon that owns a pid file; `None` when there is no such file, or its
+/// daemon is dead or not yet started.
+///
+/// The answer is the kernel's (who holds the lock), not the file's text. It may be old when it arrives: signals are
+/// better sent through a `pidfd_open(2)` that was made before a second look. The file may be read by anybody, also by
+/// its owner.
+///
+/// # Errors
+/// [`Step::PidFile`] with the errno of the call that failed; ELOOP for a symbolic link, EINVAL for what is no regular
+/// file; ESRCH when its owner lives where it has no pid that could be told (another pid namespace).
+///
+/// # References
+/// `fcntl(2)`, F_GETLK; `pid_namespaces(7)`.
+pub fn read(path: &CStr) -> Result<Option<i32>, Error> {
+    owner(path).map_err(Error::at(Step::PidFile))
+}
+
+fn owner(path: &CStr) -> Result<Option<c_int>, Errno> {
+    if own_descriptor(path).is_some() {
+        return Ok(Some(sys::getpid()));
+    }
+    let Some(stat) = unless(Errno::ENOENT, sys::lstat(path))? else { return Ok(None) };
+    refuse_kind(&stat)?;
+    let Some(file) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
+    match sys::record_lock_owner(file.number())? {
+        Some(pid) if pid <= 0 => Err(Errno::ESRCH),
+        owner => Ok(owner),
+    }
+}
+
+/// `pid_file_remove(path)`—removes the pid file that this process owns. Call it last: from then on another daemon may
+/// start.
+///
+/// A daemon that has given up its privileges often may not remove a file from its directory (EACCES). That does no harm:
+/// nobody takes a file for a daemon's when its lock is gone, and the next start writes it anew.
+///
+/// # Errors
+/// [`Step::PidFile`]: EPERM when this process does not own that file, or `unlink(2)`'s errno.
+///
+/// # Notes
+/// The path is looked up by this process: absolute, and in its root directory.
+pub fn remove(path: &CStr) -> Result<(), Error> {
+    let removed = match own_descriptor(path) {
+        // No call removes by descriptor: who replaces the file just now loses theirs.
+        Some(_) => sys::unlink(path),
+        None => sys::lstat(path).and(Err(Errno::EPERM)),
+    };
+    removed.map_err(Error::at(Step::PidFile))
+}
