@@ -6,9 +6,10 @@
 //! a handle is one that `untty_detach` was given. What detaching and closing descriptors ask for beyond that is said at
 //! [`Daemon::detach`] and [`close_except`](crate::close_except), and in C terms at the functions.
 
-use crate::daemon::{Daemon, Handle, Process};
+use crate::daemon::{Daemon, Process};
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
+use crate::handle::Handle;
 use crate::stdio::{self, Stdio};
 use crate::supervisor::{self, Supervisor};
 use crate::sys;

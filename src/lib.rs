@@ -23,7 +23,9 @@
 //! # The rooms
 //! | room | what is in it |
 //! |---|---|
-//! | `daemon` | options, and the sequence: one short function a step, in the order they run |
+//! | `daemon` | the options, and the two ways in |
+//! | `sequence` | the sequence: one short function a step, in the order they run |
+//! | `handle` | what the daemon holds: the way to its caller and its supervisor |
 //! | `report` | the pipe between daemon and caller: report, ready, wait, deadline |
 //! | `stdio` | standard input, output and error |
 //! | `signals` | blocking them, resetting them |
@@ -62,9 +64,11 @@ mod daemon;
 mod environment;
 mod error;
 mod fds;
+mod handle;
 mod pid_file;
 mod readiness;
 mod report;
+mod sequence;
 mod signals;
 mod stdio;
 mod supervisor;
@@ -97,9 +101,10 @@ pub mod sys {
     pub use backend::*;
 }
 
-pub use daemon::{Daemon, Handle, Process};
+pub use daemon::{Daemon, Process};
 pub use environment::Environment;
 pub use error::{Errno, Error, Step};
+pub use handle::Handle;
 pub use pid_file::{read as pid_file_read, remove as pid_file_remove};
 pub use readiness::{NotifySocket, Readiness};
 pub use stdio::{Stdio, reopen_log};

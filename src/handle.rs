@@ -1,0 +1,111 @@
+//! What the daemon holds: the way to the waiting caller and to the supervisor, and the pid file.
+
+use crate::error::{Errno, Error, Step};
+use crate::pid_file::PidFile;
+use crate::report::{Message, Reporter};
+use crate::supervisor;
+use crate::sys;
+use core::ffi::c_int;
+use core::mem;
+
+/// What the daemon holds: the way to the waiting caller and to the supervisor, and the pid file.
+///
+/// Dropping it says nothing: the caller waits on, until the daemon ends or the deadline comes. The descriptors are
+/// close-on-exec, and -1 where there is none.
+#[derive(Debug)]
+#[must_use = "the caller waits until ready() or fail()"]
+pub struct Handle {
+    pub(crate) report: c_int,
+    pub(crate) supervisor: c_int,
+    pub(crate) ready_fd: c_int,
+    pub(crate) pid_file: c_int,
+    /// Whether that was said.
+    pub(crate) ready: bool,
+}
+
+impl Handle {
+    pub(crate) const NONE: Self = Self { report: -1, supervisor: -1, ready_fd: -1, pid_file: -1, ready: false };
+
+    /// The pid file is the daemon's now, to its end.
+    pub(crate) fn with_pid_file(mut self, pid_file: Option<PidFile<'_>>) -> Self {
+        self.pid_file = pid_file.map_or(-1, PidFile::leave_open);
+        self
+    }
+
+    /// `ready()`—the daemon is ready: tells the supervisor, if there is one, and the caller, which exits 0 or returns.
+    ///
+    /// The supervisor that the environment named (`NOTIFY_SOCKET`) is told `READY=1` and `MAINPID=`, and the
+    /// [ready_fd](crate::Daemon::ready_fd) gets its newline.
+    ///
+    /// # Errors
+    /// - ([`Step::Notify`], errno): the supervisor could not be told. The caller still waits.
+    /// - ([`Step::Ready`], EPIPE): the caller is gone, killed while it waited. Nobody was told that the daemon runs;
+    ///   whether it should is its program's decision. SIGPIPE is not raised.
+    /// - ([`Step::Ready`], EALREADY): this was said before.
+    pub fn ready(&mut self) -> Result<(), Error> {
+        if self.ready {
+            return Err(Error::new(Step::Ready, Errno::EALREADY));
+        }
+        self.tell_supervisor()?;
+        self.ready = true;
+        if self.report < 0 {
+            return Ok(()); // a supervised process has no caller
+        }
+        let reporter = Reporter::take(mem::replace(&mut self.report, -1));
+        reporter.tell(Message::Ready(sys::getpid()))
+    }
+
+    /// Tells the supervisor alone.
+    pub(crate) fn tell_supervisor(&mut self) -> Result<(), Error> {
+        if self.ready_fd >= 0 {
+            supervisor::newline(self.ready_fd)?;
+            self.ready_fd = -1;
+        }
+        if self.supervisor >= 0 { supervisor::notify_ready(self.supervisor) } else { Ok(()) }
+    }
+
+    /// `notify(state)`—sends the supervisor a message of the protocol of `sd_notify(3)`, at any time: `STATUS=…`,
+    /// `STOPPING=1`, `WATCHDOG=1`, `RELOADING=1` (to which the monotonic time is added, as the protocol wants it), several
+    /// of them with a newline between. False when the environment named no supervisor.
+    ///
+    /// # Errors
+    /// ([`Step::Notify`], errno): it was not sent.
+    pub fn notify(&self, state: &[u8]) -> Result<bool, Error> {
+        if self.supervisor < 0 {
+            return Ok(false);
+        }
+        supervisor::notify(self.supervisor, state).map(|()| true)
+    }
+
+    /// `fail(status)`—there will be no daemon: ends this process with `_exit(2)`, and the caller with that status.
+    ///
+    /// The status is cut to 8 bits as always, and one that would then be 0, and claim success, becomes 1.
+    pub fn fail(self, status: i32) -> ! {
+        let status = if status & 0xff == 0 { 1 } else { status & 0xff };
+        if self.report >= 0 {
+            // It stays open until the exit: its end tells that this process is gone.
+            let reporter = Reporter::take(self.report);
+            // Ignored: a caller that is gone needs no status.
+            let _ = reporter.tell(Message::GaveUp(status));
+            sys::exit(status);
+        }
+        sys::exit(status)
+    }
+
+    /// The descriptors, for who must close descriptors by himself and has to spare them: to the caller, to the
+    /// supervisor, the ready_fd, the pid file's. -1 where there is none.
+    #[must_use]
+    pub const fn descriptors(&self) -> [i32; 4] {
+        [self.report, self.supervisor, self.ready_fd, self.pid_file]
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) const fn from_descriptors([report, supervisor, ready_fd, pid_file]: [c_int; 4], ready: bool) -> Self {
+        Self { report, supervisor, ready_fd, pid_file, ready }
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) const fn is_ready(&self) -> bool {
+        self.ready
+    }
+}

@@ -1,0 +1,446 @@
+//! The sequence: one short function a step, in the order they run. Numbers are the rows of the table in README.md.
+
+use crate::daemon::{Daemon, Process};
+use crate::environment::Environment;
+use crate::error::{Errno, Error, Step};
+use crate::fds::{self, Fd};
+use crate::handle::Handle;
+use crate::pid_file::{self, PidFile};
+use crate::readiness::{self, Awaited, Promise, Readiness};
+use crate::report::{self, Deadline, Listener, Message, Outcome, Reporter, Wait};
+use crate::signals::{self, Signals};
+use crate::stdio::{self, Stdio, Streams};
+use crate::supervisor;
+use crate::sys::{self, SignalSet, StringArray};
+use core::ffi::{CStr, c_int};
+
+/// What follows in the daemon when the sequence is done.
+#[derive(Clone, Copy)]
+pub(crate) enum After<'a> {
+    /// Its program goes on, and will say when it is ready.
+    Return,
+    /// Its program goes on, and the daemon is ready already.
+    #[cfg(feature = "capi")]
+    ReturnReady,
+    /// It becomes another program.
+    Exec { program: &'a CStr, argv: StringArray, envp: StringArray },
+}
+
+/// What the caller opens for the daemon.
+struct Outfit {
+    streams: Streams,
+    /// To the supervisor.
+    supervisor: Option<Fd>,
+    /// For the program, to say that it is ready.
+    promise: Option<Promise>,
+}
+
+/// The pipes that the daemon holds: to the caller, and to the leader that waits for an exec.
+struct Pipes {
+    reporter: Reporter,
+    witness: Option<Reporter>,
+}
+
+impl Daemon<'_> {
+    /// The caller: 0 to 2, then 13.
+    pub(crate) fn start(&self, after: After<'_>) -> Result<Process, Error> {
+        self.refuse_bad_options()?;
+        self.refuse_threads()?;
+        let supervised = self.is_supervised();
+        let mut pid_file = self.pid_file.map(pid_file::open).transpose()?;
+        let (outfit, awaited) = self.open_outfit(&after, supervised)?;
+        if supervised {
+            return self.stay(after, outfit, pid_file);
+        }
+        let deadline = Deadline::after(self.deadline)?;
+        let (listener, reporter) = report::pipe()?;
+        let signals = Signals::block()?;
+        match fork(Step::Fork) {
+            Ok(Side::Child) => {
+                drop((listener, awaited));
+                let handle = self.lead(after, outfit, pid_file.as_mut(), signals.mask, reporter);
+                Ok(Process::Daemon(handle.with_pid_file(pid_file)))
+            }
+            Ok(Side::Parent(leader)) => {
+                drop((reporter, outfit));
+                let leader_stays = matches!(after, After::Exec { .. });
+                let outcome = listener.wait(&Wait { leader, deadline, mask: signals.mask, leader_stays, awaited });
+                match &outcome {
+                    Ok(Outcome::Ready(_)) => pid_file.map_or((), PidFile::give_away),
+                    _ => drop(pid_file), // which undoes it
+                }
+                self.leave(outcome, &signals)
+            }
+            Err(error) => {
+                signals.unblock();
+                Err(error)
+            }
+        }
+    }
+
+    /// 0: options that no kernel call would refuse.
+    fn refuse_bad_options(&self) -> Result<(), Error> {
+        let umask = self.umask.is_none_or(|mask| mask <= 0o777);
+        let ids = self.credentials.is_none_or(|credentials| credentials.are_ids());
+        let number = !matches!(self.readiness, Readiness::Newline(..=sys::STDERR));
+        if umask && ids && number { Ok(()) } else { Err(Error::new(Step::Options, Errno::EINVAL)) }
+    }
+
+    /// 0: other threads would not exist in the daemon, and what they had locked would stay locked.
+    ///
+    /// A thread that has been joined may still be about to leave, so a second look may find none.
+    fn refuse_threads(&self) -> Result<(), Error> {
+        const LOOKS: u32 = 10;
+        if self.accept_threads {
+            return Ok(());
+        }
+        for _ in 0..LOOKS {
+            if !has_threads() {
+                return Ok(());
+            }
+            report::pause();
+        }
+        Err(Error::new(Step::Threads, Errno::EBUSY))
+    }
+
+    fn is_supervised(&self) -> bool {
+        self.stay_if_supervised && supervisor::supervisor(self.environment_or_own()).is_some()
+    }
+
+    fn environment_or_own(&self) -> Environment {
+        self.environment.unwrap_or_else(Environment::own)
+    }
+
+    /// 1: everything that can fail to open, so that errors reach the terminal and relative paths mean what they say.
+    fn open_outfit(&self, after: &After<'_>, supervised: bool) -> Result<(Outfit, Awaited<'_>), Error> {
+        let streams = stdio::open(&if supervised { self.streams.map(Stdio::unless_null) } else { self.streams })?;
+        // Another program talks to the supervisor by itself, as it does if it is supervised.
+        let is_exec = matches!(after, After::Exec { .. });
+        let tell = self.tell_supervisor && !is_exec;
+        let supervisor = if tell { supervisor::connect(self.environment_or_own())? } else { None };
+        if let Some(fd) = self.ready_fd {
+            sys::fd_flags(fd).map_err(Error::at(Step::Notify))?;
+        }
+        let readiness = if is_exec && !supervised { self.readiness } else { Readiness::Executed };
+        let (awaited, promise) = readiness::open(readiness).map_err(Error::at(Step::Notify))?;
+        if let (Some(credentials), Awaited::Notify(socket)) = (self.credentials, &awaited) {
+            socket.expect(credentials.uid);
+        }
+        Ok((Outfit { streams, supervisor, promise }, awaited))
+    }
+
+    /// The leader, and the daemon that it forks: 3 to 12.
+    fn lead(
+        &self,
+        after: After<'_>,
+        outfit: Outfit,
+        pid_file: Option<&mut PidFile<'_>>,
+        mask: SignalSet,
+        reporter: Reporter,
+    ) -> Handle {
+        let mut pipes = Pipes { reporter, witness: None };
+        match self.become_daemon(after, outfit, pid_file, mask, &mut pipes) {
+            Ok(mut handle) => {
+                if !handle.ready {
+                    handle.report = pipes.reporter.leave_open();
+                }
+                handle
+            }
+            Err(error) => pipes.reporter.fail(error),
+        }
+    }
+
+    fn become_daemon(
+        &self,
+        after: After<'_>,
+        outfit: Outfit,
+        pid_file: Option<&mut PidFile<'_>>,
+        mask: SignalSet,
+        pipes: &mut Pipes,
+    ) -> Result<Handle, Error> {
+        let leader = sys::setsid().map_err(Error::at(Step::Setsid))?;
+        if leader == 1 {
+            // The first process of a new pid namespace: its end would be the daemon's (pid_namespaces(7)).
+            return Err(Error::new(Step::Setsid, Errno::EINVAL));
+        }
+        if let After::Exec { .. } = after {
+            pipes.witness = Some(self.fork_and_watch(leader, &pipes.reporter)?);
+        } else {
+            fork_and_leave()?;
+        }
+        let handle = self.settle(&after, outfit, pid_file, Some(pipes))?;
+        if let After::Exec { program, argv, envp } = after {
+            self.unblock_signals(mask)?;
+            // SAFETY: spawn's caller has promised that the arrays are what execve wants.
+            return Err(Error::new(Step::Exec, unsafe { sys::execve(program, argv, envp) }));
+        }
+        outlive(leader);
+        self.unblock_signals(mask)?;
+        self.report(after, handle, &pipes.reporter)
+    }
+
+    /// Instead of 2 to 4 and 13: a supervised process stays what it is, and becomes the daemon itself.
+    fn stay(&self, after: After<'_>, outfit: Outfit, mut pid_file: Option<PidFile<'_>>) -> Result<Process, Error> {
+        let signals = Signals::block()?;
+        let settled = self.settle(&after, outfit, pid_file.as_mut(), None);
+        #[cfg_attr(not(feature = "capi"), expect(unused_mut, reason = "ready at once in C only"))]
+        let mut handle = settled.inspect_err(|_| signals.unblock())?;
+        self.unblock_signals(signals.mask)?;
+        match after {
+            After::Return => {}
+            #[cfg(feature = "capi")]
+            After::ReturnReady => handle.ready()?,
+            After::Exec { program, argv, envp } => {
+                // SAFETY: spawn's caller has promised that the arrays are what execve wants.
+                return Err(Error::new(Step::Exec, unsafe { sys::execve(program, argv, envp) }));
+            }
+        }
+        Ok(Process::Daemon(handle.with_pid_file(pid_file)))
+    }
+
+    /// The daemon: 5 to 11.
+    fn settle(
+        &self,
+        after: &After<'_>,
+        outfit: Outfit,
+        mut pid_file: Option<&mut PidFile<'_>>,
+        mut pipes: Option<&mut Pipes>,
+    ) -> Result<Handle, Error> {
+        let Outfit { streams, supervisor, promise } = outfit;
+        let is_exec = matches!(after, After::Exec { .. });
+        self.reset_signals()?;
+        self.change_root()?;
+        self.change_directory()?;
+        self.set_umask()?;
+        streams.put_in_place()?;
+        if let Some(promise) = &promise {
+            make_room(promise.number(), pid_file.as_deref_mut(), pipes.as_deref_mut())?;
+        }
+        self.close_others(&supervisor, promise.as_ref(), pid_file.as_deref(), pipes.as_deref());
+        if let Some(promise) = promise {
+            promise.put_in_place()?;
+        }
+        if let Some(pid_file) = &pid_file {
+            pid_file.write()?;
+        }
+        self.drop_privileges()?;
+        if let Some(pid_file) = pid_file {
+            pid_file.settle(is_exec)?;
+        }
+        let supervisor = supervisor.map_or(-1, Fd::leave_open);
+        Ok(Handle { supervisor, ready_fd: self.ready_fd.unwrap_or(-1), ..Handle::NONE })
+    }
+
+    /// 4, when the daemon is to execute a program: the leader stays until it knows whether that was done.
+    fn fork_and_watch(&self, leader: c_int, reporter: &Reporter) -> Result<Reporter, Error> {
+        let child_signal = signals::keep_zombies()?;
+        let (listener, witness) = report::pipe()?;
+        let deaths = if matches!(self.readiness, Readiness::Executed) { None } else { Some(signals::of_children()?) };
+        match fork(Step::ForkAgain)? {
+            Side::Child => {
+                drop((listener, deaths));
+                signals::put_back(&child_signal)?;
+                Ok(witness)
+            }
+            Side::Parent(daemon) => {
+                drop(witness);
+                watch(leader, daemon, &listener, reporter, deaths.as_ref())
+            }
+        }
+    }
+
+    /// 5
+    fn reset_signals(&self) -> Result<(), Error> {
+        if self.reset_signals { signals::reset() } else { Ok(()) }
+    }
+
+    /// 6: always with a change of the working directory, which would lie outside.
+    fn change_root(&self) -> Result<(), Error> {
+        let Some(path) = self.root else { return Ok(()) };
+        fds::uninterrupted(|| sys::chroot(path)).map_err(Error::at(Step::Root))?;
+        fds::uninterrupted(|| sys::chdir(c"/")).map_err(Error::at(Step::Root))
+    }
+
+    /// 6
+    fn change_directory(&self) -> Result<(), Error> {
+        let Some(path) = self.directory else { return Ok(()) };
+        fds::uninterrupted(|| sys::chdir(path)).map_err(Error::at(Step::Directory))
+    }
+
+    /// 7
+    fn set_umask(&self) -> Result<(), Error> {
+        let Some(mask) = self.umask else { return Ok(()) };
+        sys::umask(mask).map(drop).map_err(Error::at(Step::Umask))
+    }
+
+    /// 9
+    fn close_others(
+        &self,
+        supervisor: &Option<Fd>,
+        promise: Option<&Promise>,
+        pid_file: Option<&PidFile<'_>>,
+        pipes: Option<&Pipes>,
+    ) {
+        if !self.close_descriptors {
+            return;
+        }
+        let [file, lock] = pid_file.map_or([-1; 2], PidFile::numbers);
+        // Who is supervised has been given more: sockets, and the descriptor on which to say that it is ready.
+        let supervised = pipes.is_none();
+        let lowest = if supervised { supervisor::listen_fds(self.environment_or_own()).end } else { sys::STDERR + 1 };
+        let own = [
+            pipes.map_or(-1, |pipes| pipes.reporter.number()),
+            pipes.and_then(|pipes| pipes.witness.as_ref()).map_or(-1, Reporter::number),
+            supervisor.as_ref().map_or(-1, Fd::number),
+            promise.map_or(-1, Promise::descriptor),
+            self.ready_fd.unwrap_or(-1),
+            match self.readiness {
+                Readiness::Newline(number) if supervised => number,
+                _ => -1,
+            },
+            file,
+            lock,
+        ];
+        fds::close_except(lowest, self.keep, &own);
+    }
+
+    /// 11
+    fn drop_privileges(&self) -> Result<(), Error> {
+        self.credentials.map_or(Ok(()), |credentials| credentials.take())
+    }
+
+    /// 5, the rest: the mask comes last, so that nothing runs in a half-made daemon; what arrived meanwhile counts now.
+    fn unblock_signals(&self, mask: SignalSet) -> Result<(), Error> {
+        signals::set_mask(if self.reset_signals { 0 } else { mask })
+    }
+
+    /// 12
+    fn report(&self, after: After<'_>, mut handle: Handle, reporter: &Reporter) -> Result<Handle, Error> {
+        let ready = !matches!(after, After::Return);
+        let pid = sys::getpid();
+        if ready {
+            handle.tell_supervisor()?;
+            handle.ready = true;
+        }
+        reporter.tell(if ready { Message::Ready(pid) } else { Message::Started(pid) })?;
+        Ok(handle)
+    }
+
+    /// 13: the caller exits or returns.
+    fn leave(&self, outcome: Result<Outcome, Error>, signals: &Signals) -> Result<Process, Error> {
+        match outcome {
+            Ok(Outcome::Ready(_)) if !self.return_in_caller => sys::exit(0),
+            Ok(Outcome::GaveUp(status)) if !self.return_in_caller => sys::exit(status),
+            _ => {}
+        }
+        if !(self.hold_signals && matches!(outcome, Ok(Outcome::Ready(_)))) {
+            signals.forget_the_leader();
+            signals.unblock();
+        }
+        match outcome? {
+            Outcome::Ready(daemon) => Ok(Process::Caller { daemon }),
+            Outcome::GaveUp(status) => Err(Error::new(Step::Fail, Errno::new(status))),
+        }
+    }
+}
+
+fn has_threads() -> bool {
+    match sys::unshare(sys::CLONE_THREAD) {
+        Ok(()) => false,
+        Err(Errno::EINVAL) => true, // unshare(2); so does a vfork child, which must not fork either
+        Err(_) => fds::thread_count().is_some_and(|count| count > 1), // container filters forbid the call
+    }
+}
+
+/// Which process this is after a fork.
+enum Side {
+    Child,
+    Parent(c_int),
+}
+
+fn fork(step: Step) -> Result<Side, Error> {
+    // SAFETY: until the daemon's program goes on, the child makes only async-signal-safe calls; after that, the
+    // entries' contracts hold.
+    match unsafe { sys::fork() }.map_err(Error::at(step))? {
+        0 => Ok(Side::Child),
+        child => Ok(Side::Parent(child)),
+    }
+}
+
+/// 4: what stays is no session leader and can never acquire a controlling terminal.
+fn fork_and_leave() -> Result<(), Error> {
+    match fork(Step::ForkAgain)? {
+        Side::Child => Ok(()),
+        Side::Parent(_) => sys::exit(0),
+    }
+}
+
+/// Moves what is ours away from the number that the program wants.
+fn make_room(number: c_int, pid_file: Option<&mut PidFile<'_>>, pipes: Option<&mut Pipes>) -> Result<(), Error> {
+    if let Some(pid_file) = pid_file {
+        pid_file.clear(number)?;
+    }
+    let Some(pipes) = pipes else { return Ok(()) };
+    if let Some(witness) = &mut pipes.witness {
+        witness.clear(number)?;
+    }
+    pipes.reporter.clear(number)
+}
+
+/// The leader waits until its daemon has executed the program or died, says which, and exits.
+///
+/// Both close the witness pipe. But a parent may change the process group of its child only until that has executed a
+/// program: then it is EACCES (setpgid(2); EPERM when the program has even made a session of its own). The group asked
+/// for is the one that the daemon is in, so nothing changes. The daemon is not reaped before, so its number is its own.
+fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter, deaths: Option<&Fd>) -> ! {
+    let executed = listener.until_end(Deadline::NONE).map(|()| sys::setpgid(daemon, leader));
+    let message = match (executed, deaths) {
+        (Ok(Err(Errno::EACCES | Errno::EPERM)), None) => Message::Ready(daemon),
+        (Ok(Err(Errno::EACCES | Errno::EPERM)), Some(deaths)) => {
+            watch_on(daemon, reporter, deaths).unwrap_or_else(Message::Failed)
+        }
+        (Ok(unexecuted), _) => {
+            if unexecuted.is_err() {
+                // No answer that the kernel gives: it may live. Ignored: it is our child, so it can be killed.
+                let _ = sys::kill(daemon, sys::SIGKILL);
+            }
+            // Ignored: it is reaped so that nothing is left, not even a zombie.
+            let _ = fds::uninterrupted(|| sys::wait_and_reap(daemon));
+            Message::Failed(Error::new(Step::Wait, unexecuted.err().unwrap_or(Errno::ESRCH)))
+        }
+        (Err(error), _) => Message::Failed(error),
+    };
+    if reporter.tell(message).is_err() {
+        // The caller was killed. Nobody learns that there is a daemon, so there shall be none; nor this leader.
+        let _ = sys::kill(-leader, sys::SIGKILL);
+    }
+    sys::exit(0)
+}
+
+/// The program has been executed, and the caller waits until it is ready. The leader, which is its parent, waits for its
+/// death; or for the caller's, after which nobody would learn that it is ready, so it is killed.
+fn watch_on(daemon: c_int, reporter: &Reporter, deaths: &Fd) -> Result<Message, Error> {
+    let dead = Error::new(Step::Wait, Errno::ESRCH);
+    let mut heard = reporter.tell(Message::Started(daemon)).is_ok();
+    while heard {
+        heard = reporter.is_heard_until(deaths).map_err(Error::at(Step::Wait))?;
+        // Ignored: there is none when the caller has died. One may also tell of a stop, and of any other child's death.
+        let _ = sys::take_pending_signal(signals::only(sys::SIGCHLD));
+        match sys::reap(daemon).map_err(Error::at(Step::Wait))? {
+            None => {}
+            Some(sys::End::Exited(status)) if status != 0 => return Ok(Message::GaveUp(status)),
+            Some(_) => return Err(dead),
+        }
+    }
+    // Ignored: it is a child of ours, dead or alive.
+    let _ = sys::kill(daemon, sys::SIGKILL);
+    Err(dead)
+}
+
+/// The daemon waits until its leader is gone, which it nearly always is by now. Nothing tells an orphan that it has
+/// become one, so it looks every millisecond.
+fn outlive(leader: c_int) {
+    while sys::getppid() == leader {
+        report::pause();
+    }
+}
