@@ -76,8 +76,8 @@
 #define UNTTY_ACCEPT_THREADS 128
 
 /**
- * Where systemd, s6 or runit runs this very process as a service, fork nothing: it gets the state that was asked for and
- * untty_detach returns 0 in it. Streams that would go to /dev/null stay where they are, and so do the sockets of
+ * Where systemd, s6 or runit runs this very process as a service, fork nothing: it gets the state that was asked for
+ * and untty_detach returns 0 in it. Streams that would go to /dev/null stay where they are, and so do the sockets of
  * untty_listen_fds. If it fails then (-1), the process may have been changed by the steps before, and should exit.
  */
 #define UNTTY_STAY_IF_SUPERVISED 256
@@ -347,8 +347,8 @@ struct untty_options {
      */
     uint32_t gid;
     /**
-     * Where to look for a supervisor; NULL: the C library's environ. A library built without libc knows no environ, and
-     * finds none then.
+     * Where to look for a supervisor; NULL: the C library's environ. A library built without libc knows no environ,
+     * and finds none then.
      */
     const char *const *environment;
 };
@@ -385,8 +385,8 @@ extern "C" {
  * no other process is left. On success the caller exits 0 when the daemon is ready (with _exit: no atexit handlers,
  * nothing flushed); with UNTTY_RETURN_IN_CALLER it returns the daemon's process id (> 0) instead, as fork does.
  *
- * With a handle, the daemon is ready when it calls untty_ready, and the caller waits for that. With NULL it is ready at
- * once. error may be NULL.
+ * With a handle, the daemon is ready when it calls untty_ready, and the caller waits for that. With NULL it is ready
+ * at once. error may be NULL.
  *
  * The calling process must have only one thread. Descriptors above 2 that are not in options->keep are closed:
  * whatever owns one (a FILE, a database, a socket) must not be used afterwards.
@@ -397,16 +397,16 @@ int untty_detach(const struct untty_options *options, struct untty_handle *handl
  * The daemon is ready: the caller exits 0, or returns the daemon's process id. A supervisor that the environment named
  * (NOTIFY_SOCKET) is told READY=1 and MAINPID=, and ready_fd gets its newline.
  *
- * Returns 0, or -1 with *error filled. UNTTY_STEP_NOTIFY: the supervisor could not be told, and the caller still waits.
- * UNTTY_STEP_READY with EPIPE: the caller was killed while it waited, and nobody was told that the daemon runs; whether
- * it should, is yours to decide. EALREADY: this was said before.
+ * Returns 0, or -1 with *error filled. UNTTY_STEP_NOTIFY: the supervisor could not be told, and the caller still
+ * waits. UNTTY_STEP_READY with EPIPE: the caller was killed while it waited, and nobody was told that the daemon runs;
+ * whether it should, is yours to decide. EALREADY: this was said before.
  */
 int untty_ready(struct untty_handle *handle, struct untty_error *error);
 
 /**
  * Sends the supervisor a message of the protocol of sd_notify(3), at any time after untty_detach: "STATUS=...",
- * "STOPPING=1", "WATCHDOG=1", "RELOADING=1" (to which the monotonic time is added, as the protocol wants it), several of
- * them with a newline between.
+ * "STOPPING=1", "WATCHDOG=1", "RELOADING=1" (to which the monotonic time is added, as the protocol wants it), several
+ * of them with a newline between.
  *
  * Returns 1 when it was sent, 0 when the environment named no supervisor, -1 with *error filled.
  */
@@ -422,8 +422,8 @@ void untty_fail(struct untty_handle *handle, int exit_status) UNTTY_NORETURN;
 
 /**
  * The process id of the live daemon that owns a pid file; 0 when there is none. It is the kernel's answer, not the
- * file's text, which may be stale. Also for the daemon itself, which must not open and close its pid file by other means:
- * that would take its lock away (fcntl(2)).
+ * file's text, which may be stale. Also for the daemon itself, which must not open and close its pid file by other
+ * means: that would take its lock away (fcntl(2)).
  *
  * -1 with *error filled when it cannot be told; ESRCH: its owner lives in another pid namespace.
  */
@@ -442,15 +442,15 @@ int untty_pid_file_remove(const char *path, struct untty_error *error);
  * Opens a log by its path once more and puts it in the place of fd, which is never closed meanwhile: for logrotate(8),
  * which has given the old file another name. Opened as UNTTY_STDIO_FILE says; fd's close-on-exec flag stays.
  *
- * Async-signal-safe, so a handler of SIGHUP may call it; it may change errno. Where two descriptors lead to the log, each
- * is reopened by itself. Returns 0, or -1 with *error filled, and fd is as it was.
+ * Async-signal-safe, so a handler of SIGHUP may call it; it may change errno. Where two descriptors lead to the log,
+ * each is reopened by itself. Returns 0, or -1 with *error filled, and fd is as it was.
  */
 int untty_reopen_log(int fd, const char *path, struct untty_error *error);
 
 /**
- * How many sockets the supervisor has opened for this very process (socket activation: LISTEN_FDS and LISTEN_PID): they
- * are the descriptors from UNTTY_LISTEN_FDS_START on. To be asked before untty_detach, after which the process is another
- * one; put them in options->keep. environment is as in struct untty_options.
+ * How many sockets the supervisor has opened for this very process (socket activation: LISTEN_FDS and LISTEN_PID):
+ * they are the descriptors from UNTTY_LISTEN_FDS_START on. To be asked before untty_detach, after which the process is
+ * another one; put them in options->keep. environment is as in struct untty_options.
  */
 int untty_listen_fds(const char *const *environment);
 
@@ -458,8 +458,8 @@ int untty_listen_fds(const char *const *environment);
  * Who runs this very process as a service: one of the UNTTY_SUPERVISOR_ constants, or 0. environment is as in struct
  * untty_options.
  *
- * The evidence: systemd has set SYSTEMD_EXEC_PID to this process's id (or, before version 248, INVOCATION_ID is set and
- * the parent is named systemd); the parent is s6-supervise, or runsv. A parent's name is read from /proc.
+ * The evidence: systemd has set SYSTEMD_EXEC_PID to this process's id (or, before version 248, INVOCATION_ID is set
+ * and the parent is named systemd); the parent is s6-supervise, or runsv. A parent's name is read from /proc.
  */
 int untty_supervisor(const char *const *environment);
 

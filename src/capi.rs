@@ -6,10 +6,10 @@
 //! a handle is one that `untty_detach` was given. What detaching and closing descriptors ask for beyond that is said at
 //! [`Daemon::detach`] and [`close_except`](crate::close_except), and in C terms at the functions.
 
-use crate::daemon::{Daemon, Process};
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
-use crate::handle::Handle;
+use crate::handle::{Handle, Process};
+use crate::options::Daemon;
 use crate::stdio::{self, Stdio};
 use crate::supervisor::{self, Supervisor};
 use crate::sys;
@@ -34,8 +34,8 @@ pub const UNTTY_SET_UMASK: u32 = 32;
 pub const UNTTY_KEEP_DESCRIPTORS: u32 = 64;
 /// Fork even if the caller has more threads. The daemon must then call only async-signal-safe functions.
 pub const UNTTY_ACCEPT_THREADS: u32 = 128;
-/// Where systemd, s6 or runit runs this very process as a service, fork nothing: it gets the state that was asked for and
-/// untty_detach returns 0 in it. Streams that would go to /dev/null stay where they are, and so do the sockets of
+/// Where systemd, s6 or runit runs this very process as a service, fork nothing: it gets the state that was asked for
+/// and untty_detach returns 0 in it. Streams that would go to /dev/null stay where they are, and so do the sockets of
 /// untty_listen_fds. If it fails then (-1), the process may have been changed by the steps before, and should exit.
 pub const UNTTY_STAY_IF_SUPERVISED: u32 = 256;
 /// Become the user that the members uid, gid, groups and group_count say.
@@ -201,8 +201,8 @@ pub struct untty_options {
     pub uid: u32,
     /// The same for the group id.
     pub gid: u32,
-    /// Where to look for a supervisor; NULL: the C library's environ. A library built without libc knows no environ, and
-    /// finds none then.
+    /// Where to look for a supervisor; NULL: the C library's environ. A library built without libc knows no environ,
+    /// and finds none then.
     pub environment: *const *const c_char,
 }
 
@@ -220,8 +220,8 @@ pub struct untty_handle {
 /// no other process is left. On success the caller exits 0 when the daemon is ready (with _exit: no atexit handlers,
 /// nothing flushed); with UNTTY_RETURN_IN_CALLER it returns the daemon's process id (> 0) instead, as fork does.
 ///
-/// With a handle, the daemon is ready when it calls untty_ready, and the caller waits for that. With NULL it is ready at
-/// once. error may be NULL.
+/// With a handle, the daemon is ready when it calls untty_ready, and the caller waits for that. With NULL it is ready
+/// at once. error may be NULL.
 ///
 /// The calling process must have only one thread. Descriptors above 2 that are not in options->keep are closed:
 /// whatever owns one (a FILE, a database, a socket) must not be used afterwards.
@@ -240,9 +240,9 @@ pub unsafe extern "C" fn untty_detach(
 /// The daemon is ready: the caller exits 0, or returns the daemon's process id. A supervisor that the environment named
 /// (NOTIFY_SOCKET) is told READY=1 and MAINPID=, and ready_fd gets its newline.
 ///
-/// Returns 0, or -1 with *error filled. UNTTY_STEP_NOTIFY: the supervisor could not be told, and the caller still waits.
-/// UNTTY_STEP_READY with EPIPE: the caller was killed while it waited, and nobody was told that the daemon runs; whether
-/// it should, is yours to decide. EALREADY: this was said before.
+/// Returns 0, or -1 with *error filled. UNTTY_STEP_NOTIFY: the supervisor could not be told, and the caller still
+/// waits. UNTTY_STEP_READY with EPIPE: the caller was killed while it waited, and nobody was told that the daemon runs;
+/// whether it should, is yours to decide. EALREADY: this was said before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_ready(handle: *mut untty_handle, error: *mut untty_error) -> c_int {
     // SAFETY: NULL or valid.
@@ -259,8 +259,8 @@ pub unsafe extern "C" fn untty_ready(handle: *mut untty_handle, error: *mut untt
 }
 
 /// Sends the supervisor a message of the protocol of sd_notify(3), at any time after untty_detach: "STATUS=...",
-/// "STOPPING=1", "WATCHDOG=1", "RELOADING=1" (to which the monotonic time is added, as the protocol wants it), several of
-/// them with a newline between.
+/// "STOPPING=1", "WATCHDOG=1", "RELOADING=1" (to which the monotonic time is added, as the protocol wants it), several
+/// of them with a newline between.
 ///
 /// Returns 1 when it was sent, 0 when the environment named no supervisor, -1 with *error filled.
 #[unsafe(no_mangle)]
@@ -294,8 +294,8 @@ pub unsafe extern "C" fn untty_fail(handle: *mut untty_handle, exit_status: c_in
 }
 
 /// The process id of the live daemon that owns a pid file; 0 when there is none. It is the kernel's answer, not the
-/// file's text, which may be stale. Also for the daemon itself, which must not open and close its pid file by other means:
-/// that would take its lock away (fcntl(2)).
+/// file's text, which may be stale. Also for the daemon itself, which must not open and close its pid file by other
+/// means: that would take its lock away (fcntl(2)).
 ///
 /// -1 with *error filled when it cannot be told; ESRCH: its owner lives in another pid namespace.
 #[unsafe(no_mangle)]
@@ -323,8 +323,8 @@ pub unsafe extern "C" fn untty_pid_file_remove(path: *const c_char, error: *mut 
 /// Opens a log by its path once more and puts it in the place of fd, which is never closed meanwhile: for logrotate(8),
 /// which has given the old file another name. Opened as UNTTY_STDIO_FILE says; fd's close-on-exec flag stays.
 ///
-/// Async-signal-safe, so a handler of SIGHUP may call it; it may change errno. Where two descriptors lead to the log, each
-/// is reopened by itself. Returns 0, or -1 with *error filled, and fd is as it was.
+/// Async-signal-safe, so a handler of SIGHUP may call it; it may change errno. Where two descriptors lead to the log,
+/// each is reopened by itself. Returns 0, or -1 with *error filled, and fd is as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_reopen_log(fd: c_int, path: *const c_char, error: *mut untty_error) -> c_int {
     // SAFETY: NULL or valid.
@@ -333,9 +333,9 @@ pub unsafe extern "C" fn untty_reopen_log(fd: c_int, path: *const c_char, error:
     unsafe { answer(path.and_then(|path| stdio::reopen_log(fd, path)).map(|()| 0), error) }
 }
 
-/// How many sockets the supervisor has opened for this very process (socket activation: LISTEN_FDS and LISTEN_PID): they
-/// are the descriptors from UNTTY_LISTEN_FDS_START on. To be asked before untty_detach, after which the process is another
-/// one; put them in options->keep. environment is as in struct untty_options.
+/// How many sockets the supervisor has opened for this very process (socket activation: LISTEN_FDS and LISTEN_PID):
+/// they are the descriptors from UNTTY_LISTEN_FDS_START on. To be asked before untty_detach, after which the process is
+/// another one; put them in options->keep. environment is as in struct untty_options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_listen_fds(environment: *const *const c_char) -> c_int {
     // SAFETY: NULL or valid.
@@ -346,8 +346,8 @@ pub unsafe extern "C" fn untty_listen_fds(environment: *const *const c_char) -> 
 /// Who runs this very process as a service: one of the UNTTY_SUPERVISOR_ constants, or 0. environment is as in struct
 /// untty_options.
 ///
-/// The evidence: systemd has set SYSTEMD_EXEC_PID to this process's id (or, before version 248, INVOCATION_ID is set and
-/// the parent is named systemd); the parent is s6-supervise, or runsv. A parent's name is read from /proc.
+/// The evidence: systemd has set SYSTEMD_EXEC_PID to this process's id (or, before version 248, INVOCATION_ID is set
+/// and the parent is named systemd); the parent is s6-supervise, or runsv. A parent's name is read from /proc.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_supervisor(environment: *const *const c_char) -> c_int {
     // SAFETY: NULL or valid.

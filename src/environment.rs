@@ -27,7 +27,8 @@ impl Environment {
         Self(Some(strings))
     }
 
-    /// Calls with the value of a variable, if there is one. It may change with the environment, so it is not handed out.
+    /// Calls with the value of a variable, if there is one. It may change with the environment, so it is not handed
+    /// out.
     #[doc(hidden)]
     pub fn with<T>(self, name: &[u8], use_value: impl FnOnce(&CStr) -> T) -> Option<T> {
         let strings = self.0?;

@@ -1,4 +1,5 @@
-//! What the daemon holds: the way to the waiting caller and to the supervisor, and the pid file.
+//! Which process this is, and what the daemon holds: the way to the waiting caller and to the supervisor, and the pid
+//! file.
 
 use crate::error::{Errno, Error, Step};
 use crate::pid_file::PidFile;
@@ -7,6 +8,20 @@ use crate::supervisor;
 use crate::sys;
 use core::ffi::c_int;
 use core::mem;
+
+/// Which process this is after [`Daemon::detach`](crate::Daemon::detach).
+#[derive(Debug)]
+#[must_use = "the daemon has to say that it is ready"]
+pub enum Process {
+    /// The original process, with [`Daemon::return_in_caller`](crate::Daemon::return_in_caller) only: the daemon is
+    /// ready.
+    Caller {
+        /// The daemon's process id.
+        daemon: i32,
+    },
+    /// The daemon. The caller waits for [`Handle::ready`](crate::Handle::ready).
+    Daemon(Handle),
+}
 
 /// What the daemon holds: the way to the waiting caller and to the supervisor, and the pid file.
 ///
@@ -38,10 +53,10 @@ impl Handle {
     /// [ready_fd](crate::Daemon::ready_fd) gets its newline.
     ///
     /// # Errors
-    /// - ([`Step::Notify`], errno): the supervisor could not be told. The caller still waits.
-    /// - ([`Step::Ready`], EPIPE): the caller is gone, killed while it waited. Nobody was told that the daemon runs;
-    ///   whether it should is its program's decision. SIGPIPE is not raised.
-    /// - ([`Step::Ready`], EALREADY): this was said before.
+    /// - ([`Step::Notify`](crate::Step::Notify), errno): the supervisor could not be told. The caller still waits.
+    /// - ([`Step::Ready`](crate::Step::Ready), EPIPE): the caller is gone, killed while it waited. Nobody was told that
+    ///   the daemon runs; whether it should is its program's decision. SIGPIPE is not raised.
+    /// - ([`Step::Ready`](crate::Step::Ready), EALREADY): this was said before.
     pub fn ready(&mut self) -> Result<(), Error> {
         if self.ready {
             return Err(Error::new(Step::Ready, Errno::EALREADY));
@@ -65,11 +80,11 @@ impl Handle {
     }
 
     /// `notify(state)`—sends the supervisor a message of the protocol of `sd_notify(3)`, at any time: `STATUS=…`,
-    /// `STOPPING=1`, `WATCHDOG=1`, `RELOADING=1` (to which the monotonic time is added, as the protocol wants it), several
-    /// of them with a newline between. False when the environment named no supervisor.
+    /// `STOPPING=1`, `WATCHDOG=1`, `RELOADING=1` (to which the monotonic time is added, as the protocol wants it),
+    /// several of them with a newline between. False when the environment named no supervisor.
     ///
     /// # Errors
-    /// ([`Step::Notify`], errno): it was not sent.
+    /// ([`Step::Notify`](crate::Step::Notify), errno): it was not sent.
     pub fn notify(&self, state: &[u8]) -> Result<bool, Error> {
         if self.supervisor < 0 {
             return Ok(false);

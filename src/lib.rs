@@ -23,9 +23,9 @@
 //! # The rooms
 //! | room | what is in it |
 //! |---|---|
-//! | `daemon` | the options, and the two ways in |
+//! | `daemon`, `options` | the two ways in, and the options |
 //! | `sequence` | the sequence: one short function a step, in the order they run |
-//! | `handle` | what the daemon holds: the way to its caller and its supervisor |
+//! | `handle` | which process this is, and what the daemon holds: the way to its caller and its supervisor |
 //! | `report` | the pipe between daemon and caller: report, ready, wait, deadline |
 //! | `stdio` | standard input, output and error |
 //! | `signals` | blocking them, resetting them |
@@ -65,6 +65,7 @@ mod environment;
 mod error;
 mod fds;
 mod handle;
+mod options;
 mod pid_file;
 mod readiness;
 mod report;
@@ -101,10 +102,10 @@ pub mod sys {
     pub use backend::*;
 }
 
-pub use daemon::{Daemon, Process};
 pub use environment::Environment;
 pub use error::{Errno, Error, Step};
-pub use handle::Handle;
+pub use handle::{Handle, Process};
+pub use options::Daemon;
 pub use pid_file::{read as pid_file_read, remove as pid_file_remove};
 pub use readiness::{NotifySocket, Readiness};
 pub use stdio::{Stdio, reopen_log};
@@ -121,8 +122,8 @@ pub unsafe fn close_from(lowest: i32) {
 /// `close_except(lowest, keep)`—closes every descriptor from `lowest` up, except those in `keep`, which stay open with
 /// their flags.
 ///
-/// `keep` may be in any order and may hold numbers that are repeated, negative or not open. It needs no free descriptor,
-/// no `/proc`, no new kernel, and is right even where `RLIMIT_NOFILE` was lowered below open descriptors.
+/// `keep` may be in any order and may hold numbers that are repeated, negative or not open. It needs no free
+/// descriptor, no `/proc`, no new kernel, and is right even where `RLIMIT_NOFILE` was lowered below open descriptors.
 ///
 /// # Safety
 /// The caller must ensure that no descriptor that gets closed is used afterwards. Its number is given to the next file

@@ -16,7 +16,8 @@
 //! text can be stale, and its number another process's by now; a lock cannot. What the daemon starts never has it.
 //!
 //! Both locks are on a descriptor that can only read. So a daemon that has given up its privileges, and every program
-//! that it becomes, holds nothing through which it could make the file name another process, which root would then kill.
+//! that it becomes, holds nothing through which it could make the file name another process, which root would then
+//! kill.
 //!
 //! The price is fcntl's old trap: a process that closes *any* descriptor of a file loses its record locks on it. The
 //! functions here never open a file that this process owns; they find the descriptor that is there.
@@ -307,8 +308,8 @@ fn owner(path: &CStr) -> Result<Option<c_int>, Errno> {
 /// `pid_file_remove(path)`—removes the pid file that this process owns. Call it last: from then on another daemon may
 /// start.
 ///
-/// A daemon that has given up its privileges often may not remove a file from its directory (EACCES). That does no harm:
-/// nobody takes a file for a daemon's when its lock is gone, and the next start writes it anew.
+/// A daemon that has given up its privileges often may not remove a file from its directory (EACCES). That does no
+/// harm: nobody takes a file for a daemon's when its lock is gone, and the next start writes it anew.
 ///
 /// # Errors
 /// [`Step::PidFile`]: EPERM when this process does not own that file, or `unlink(2)`'s errno.

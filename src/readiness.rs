@@ -125,11 +125,11 @@ fn hear_newline(reader: &Fd) -> Result<Heard, Errno> {
 /// the program's environment as `NOTIFY_SOCKET`.
 ///
 /// `READY=1`, `STATUS=`, `ERRNO=` and `EXTEND_TIMEOUT_USEC=` are understood, the rest is passed over. A message counts
-/// when its sender, as the kernel tells it, is in the session of the daemon; or is gone already, and was of root, of the
-/// caller's user or of the daemon's.
+/// when its sender, as the kernel tells it, is in the session of the daemon; or is gone already, and was of root, of
+/// the caller's user or of the daemon's.
 ///
-/// The name is in the abstract namespace (`unix(7)`): there is no file to be removed, a root directory does not hide it,
-/// but another network namespace does.
+/// The name is in the abstract namespace (`unix(7)`): there is no file to be removed, a root directory does not hide
+/// it, but another network namespace does.
 #[derive(Debug)]
 pub struct NotifySocket {
     socket: Fd,

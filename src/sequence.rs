@@ -1,10 +1,10 @@
 //! The sequence: one short function a step, in the order they run. Numbers are the rows of the table in README.md.
 
-use crate::daemon::{Daemon, Process};
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd};
-use crate::handle::Handle;
+use crate::handle::{Handle, Process};
+use crate::options::Daemon;
 use crate::pid_file::{self, PidFile};
 use crate::readiness::{self, Awaited, Promise, Readiness};
 use crate::report::{self, Deadline, Listener, Message, Outcome, Reporter, Wait};
@@ -417,8 +417,8 @@ fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter,
     sys::exit(0)
 }
 
-/// The program has been executed, and the caller waits until it is ready. The leader, which is its parent, waits for its
-/// death; or for the caller's, after which nobody would learn that it is ready, so it is killed.
+/// The program has been executed, and the caller waits until it is ready. The leader, which is its parent, waits for
+/// its death; or for the caller's, after which nobody would learn that it is ready, so it is killed.
 fn watch_on(daemon: c_int, reporter: &Reporter, deaths: &Fd) -> Result<Message, Error> {
     let dead = Error::new(Step::Wait, Errno::ESRCH);
     let mut heard = reporter.tell(Message::Started(daemon)).is_ok();

@@ -87,11 +87,11 @@ fn open_log(path: &CStr) -> Result<Fd, Errno> {
     open_at_once(path, sys::O_WRONLY | sys::O_CREAT | sys::O_NOFOLLOW, sys::O_APPEND, 0o640)
 }
 
-/// `reopen_log(fd, path)`—opens a log by its path once more, and puts it in the place of a descriptor: for `logrotate(8)`,
-/// which has given the old file another name.
+/// `reopen_log(fd, path)`—opens a log by its path once more, and puts it in the place of a descriptor: for
+/// `logrotate(8)`, which has given the old file another name.
 ///
-/// The file is opened as [`Stdio::File`] says. The descriptor is never closed meanwhile, so whoever writes to it writes to
-/// the old file or to the new one; its close-on-exec flag stays. Where several descriptors lead to the log (standard
+/// The file is opened as [`Stdio::File`] says. The descriptor is never closed meanwhile, so whoever writes to it writes
+/// to the old file or to the new one; its close-on-exec flag stays. Where several descriptors lead to the log (standard
 /// output and error), each is reopened by itself.
 ///
 /// It is async-signal-safe, so a handler of SIGHUP may call it; with feature `libc` it may change `errno`.

@@ -24,13 +24,14 @@ pub enum Supervisor {
 /// `supervisor()`—who runs this very process as a service; `None` when nobody known does.
 ///
 /// The evidence is the supervisor's own, and about this process, not about one of its ancestors:
-/// - systemd: `SYSTEMD_EXEC_PID` is this process's id (since version 248). Where the variable is missing, `INVOCATION_ID`
-///   is there and the parent is a process named `systemd`, which every service's is (`systemd.exec(5)`);
-/// - s6: the parent is `s6-supervise`; runit: the parent is `runsv`. Both start `./run` as their child; a run script has
-///   to `exec` its program, as their manuals say, for the program to be supervised at all.
+/// - systemd: `SYSTEMD_EXEC_PID` is this process's id (since version 248). Where the variable is missing,
+///   `INVOCATION_ID` is there and the parent is a process named `systemd`, which every service's is
+///   (`systemd.exec(5)`);
+/// - s6: the parent is `s6-supervise`; runit: the parent is `runsv`. Both start `./run` as their child; a run script
+///   has to `exec` its program, as their manuals say, for the program to be supervised at all.
 ///
-/// That the parent is process 1 is no evidence: every orphan's is. A parent's name is read from `/proc`; without `/proc`
-/// only `SYSTEMD_EXEC_PID` counts.
+/// That the parent is process 1 is no evidence: every orphan's is. A parent's name is read from `/proc`; without
+/// `/proc` only `SYSTEMD_EXEC_PID` counts.
 #[must_use]
 pub fn supervisor(environment: Environment) -> Option<Supervisor> {
     if let Some(pid) = environment.number(b"SYSTEMD_EXEC_PID") {
@@ -79,8 +80,9 @@ pub fn listen_fds(environment: Environment) -> Range<i32> {
 /// `SD_LISTEN_FDS_START`
 pub(crate) const FIRST_LISTENED: c_int = 3;
 
-/// The socket to the supervisor, if the environment names one: opened in the caller, because the daemon may have another
-/// root directory and other rights. The kernel says of every message who has sent it, so the supervisor sees the daemon.
+/// The socket to the supervisor, if the environment names one: opened in the caller, because the daemon may have
+/// another root directory and other rights. The kernel says of every message who has sent it, so the supervisor sees
+/// the daemon.
 pub(crate) fn connect(environment: Environment) -> Result<Option<Fd>, Error> {
     let address = environment.with(b"NOTIFY_SOCKET", |name| address(name.to_bytes())).transpose();
     let connected = address.and_then(|address| match address.flatten() {

@@ -73,8 +73,8 @@ impl Program {
 
     /// Gives COMMAND a variable; the entry, `NAME=value`, has to live as long.
     ///
-    /// The kernel puts the environment right behind the arguments. So when the arguments move into the room before them,
-    /// there is room for one more variable.
+    /// The kernel puts the environment right behind the arguments. So when the arguments move into the room before
+    /// them, there is room for one more variable.
     #[cfg(not(feature = "libc"))]
     pub(crate) fn set_variable(&mut self, entry: &CStr) {
         let bytes = entry.to_bytes();
