@@ -117,7 +117,7 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool) -> Result<Option<(Fd, Option<
     refuse(&stat)?;
     let Some(lock) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
     unless(Errno::EAGAIN, sys::flock(lock.number(), sys::LOCK_EX_NB))?.ok_or(Errno::EEXIST)?;
-    if !is_same(file, &lock) || !is_at(path, &lock) {
+    if !is_at(path, file) || !is_at(path, &lock) {
         return Ok(None);
     }
     if sys::record_lock_owner(lock.number())?.is_some() {
@@ -149,13 +149,13 @@ fn refuse_kind(stat: &sys::Stat) -> Result<(), Errno> {
     }
 }
 
-fn is_same(one: &Fd, other: &Fd) -> bool {
-    matches!((sys::fstat(one.number()), sys::fstat(other.number())), (Ok(one), Ok(other)) if one.identity == other.identity)
-}
-
 /// Whether that path still leads to that file: whoever has removed it meanwhile may have made a new one.
 fn is_at(path: &CStr, file: &Fd) -> bool {
-    matches!((sys::lstat(path), sys::fstat(file.number())), (Ok(there), Ok(here)) if there.identity == here.identity)
+    are_same(sys::lstat(path), sys::fstat(file.number()))
+}
+
+fn are_same(one: Result<sys::Stat, Errno>, other: Result<sys::Stat, Errno>) -> bool {
+    matches!((one, other), (Ok(one), Ok(other)) if one.identity == other.identity)
 }
 
 /// What the file says. EINVAL for what cannot be a pid file's: it may be dear to somebody.
@@ -263,11 +263,10 @@ impl Drop for PidFile<'_> {
 /// A lock for life is always held through an open descriptor, so it can be found; whose it is, the kernel does not tell
 /// the owner itself, but the text does, which only an owner writes.
 fn own_descriptor(path: &CStr) -> Option<c_int> {
-    let there = sys::lstat(path).ok()?.identity;
-    fds::find(|fd| {
-        sys::fstat(fd).is_ok_and(|here| here.identity == there)
-            && pid_in(fd) == Some(sys::getpid().unsigned_abs().into())
-    })
+    let there = sys::lstat(path);
+    let pid = sys::getpid().unsigned_abs().into();
+    there.ok()?;
+    fds::find(|fd| are_same(there, sys::fstat(fd)) && pid_in(fd) == Some(pid))
 }
 
 fn pid_in(fd: c_int) -> Option<u64> {
