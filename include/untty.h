@@ -394,12 +394,14 @@ extern "C" {
 int untty_detach(const struct untty_options *options, struct untty_handle *handle, struct untty_error *error);
 
 /**
- * The daemon is ready: the caller exits 0, or returns the daemon's process id. A supervisor that the environment named
- * (NOTIFY_SOCKET) is told READY=1 and MAINPID=, and ready_fd gets its newline.
+ * The daemon is ready: the caller exits 0, or returns the daemon's process id. Before that, ready_fd gets its newline,
+ * and the caller tells a supervisor that the environment named (NOTIFY_SOCKET) READY=1 and MAINPID=; if it cannot be
+ * told, the start fails in the caller and this daemon is ended. A process that stays because it is supervised tells it
+ * by itself.
  *
- * Returns 0, or -1 with *error filled. UNTTY_STEP_NOTIFY: the supervisor could not be told, and the caller still
- * waits. UNTTY_STEP_READY with EPIPE: the caller was killed while it waited, and nobody was told that the daemon runs;
- * whether it should, is yours to decide. EALREADY: this was said before.
+ * Returns 0, or -1 with *error filled. UNTTY_STEP_NOTIFY: ready_fd, or a supervised process's supervisor, could not be
+ * told; a caller still waits. UNTTY_STEP_READY with EPIPE: the caller was killed while it waited, and nobody was told
+ * that the daemon runs; whether it should, is yours to decide. EALREADY: this was said before.
  */
 int untty_ready(struct untty_handle *handle, struct untty_error *error);
 

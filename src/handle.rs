@@ -2,8 +2,9 @@
 //! file.
 
 use crate::error::{Errno, Error, Step};
+use crate::fds::Fd;
 use crate::pid_file::PidFile;
-use crate::report::{Message, Reporter};
+use crate::report::{self, Message, Reporter};
 use crate::supervisor;
 use crate::sys;
 use core::ffi::c_int;
@@ -47,36 +48,46 @@ impl Handle {
         self
     }
 
-    /// `ready()`—the daemon is ready: tells the supervisor, if there is one, and the caller, which exits 0 or returns.
+    /// `ready()`—the daemon is ready: the caller tells the supervisor, if there is one, and exits 0 or returns.
     ///
-    /// The supervisor that the environment named (`NOTIFY_SOCKET`) is told `READY=1` and `MAINPID=`, and the
-    /// [ready_fd](crate::Daemon::ready_fd) gets its newline.
+    /// The supervisor that the environment named (`NOTIFY_SOCKET`) is told `READY=1` and `MAINPID=` by the caller,
+    /// since a supervisor may listen to the process that it has started and to no other (`NotifyAccess=main`). If it
+    /// cannot be told, the start fails in the caller, and this daemon is ended. A
+    /// [supervised](crate::Daemon::stay_if_supervised) process tells it by itself. The
+    /// [ready_fd](crate::Daemon::ready_fd) gets its newline first.
     ///
     /// # Errors
-    /// - ([`Step::Notify`](crate::Step::Notify), errno): the supervisor could not be told. The caller still waits.
-    /// - ([`Step::Ready`](crate::Step::Ready), EPIPE): the caller is gone, killed while it waited. Nobody was told that
-    ///   the daemon runs; whether it should is its program's decision. SIGPIPE is not raised.
-    /// - ([`Step::Ready`](crate::Step::Ready), EALREADY): this was said before.
+    /// - ([`Step::Notify`], errno): the ready_fd, or a supervised process's supervisor, could not be told. A caller
+    ///   still waits.
+    /// - ([`Step::Ready`], EPIPE): the caller is gone, killed while it waited. Nobody was told that the daemon runs;
+    ///   whether it should is its program's decision. SIGPIPE is not raised.
+    /// - ([`Step::Ready`], EALREADY): this was said before.
     pub fn ready(&mut self) -> Result<(), Error> {
         if self.ready {
             return Err(Error::new(Step::Ready, Errno::EALREADY));
         }
-        self.tell_supervisor()?;
-        self.ready = true;
+        self.write_newline()?;
         if self.report < 0 {
-            return Ok(()); // a supervised process has no caller
+            self.tell_supervisor()?;
+            self.ready = true;
+            return Ok(());
         }
+        self.ready = true;
         let reporter = Reporter::take(mem::replace(&mut self.report, -1));
         reporter.tell(Message::Ready(sys::getpid()))
     }
 
-    /// Tells the supervisor alone.
-    pub(crate) fn tell_supervisor(&mut self) -> Result<(), Error> {
+    /// On the ready_fd, which ends with it.
+    pub(crate) fn write_newline(&mut self) -> Result<(), Error> {
         if self.ready_fd >= 0 {
-            supervisor::newline(self.ready_fd)?;
-            self.ready_fd = -1;
+            report::write_whole(self.ready_fd, b"\n").map_err(Error::at(Step::Notify))?;
+            drop(Fd::take(mem::replace(&mut self.ready_fd, -1)));
         }
-        if self.supervisor >= 0 { supervisor::notify_ready(self.supervisor) } else { Ok(()) }
+        Ok(())
+    }
+
+    fn tell_supervisor(&self) -> Result<(), Error> {
+        if self.supervisor < 0 { Ok(()) } else { supervisor::notify_ready(self.supervisor, sys::getpid()) }
     }
 
     /// `notify(state)`—sends the supervisor a message of the protocol of `sd_notify(3)`, at any time: `STATUS=…`,

@@ -8,6 +8,7 @@ use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
 use crate::readiness::{Awaited, Heard};
 use crate::signals;
+use crate::supervisor;
 use crate::sys::{self, PollFd, SignalSet, Timespec};
 use core::ffi::c_int;
 use core::time::Duration;
@@ -153,6 +154,17 @@ pub(crate) struct Wait<'a> {
     pub(crate) leader_stays: bool,
     /// What the daemon's program may say.
     pub(crate) awaited: Awaited<'a>,
+    /// Who has to be told of it: by the process that it has started, which is the one that it listens to.
+    pub(crate) supervisor: Option<Fd>,
+}
+
+impl Wait<'_> {
+    fn pass_on(&self, outcome: Outcome) -> Result<Outcome, Error> {
+        if let (Outcome::Ready(daemon), Some(socket)) = (&outcome, &self.supervisor) {
+            supervisor::notify_ready(socket.number(), *daemon)?;
+        }
+        Ok(outcome)
+    }
 }
 
 /// What is watched besides the pipe.
@@ -186,7 +198,7 @@ impl Listener {
     /// the caller.
     pub(crate) fn wait(&self, wait: &Wait<'_>) -> Result<Outcome, Error> {
         let mut daemon = None;
-        let outcome = self.outcome(wait, &mut daemon);
+        let outcome = self.outcome(wait, &mut daemon).and_then(|outcome| wait.pass_on(outcome));
         let ready = matches!(outcome, Ok(Outcome::Ready(_)));
         if !ready {
             self.end_the_start(wait.leader, daemon, outcome.as_ref().err());

@@ -62,9 +62,11 @@ impl Daemon<'_> {
                 Ok(Process::Daemon(handle.with_pid_file(pid_file)))
             }
             Ok(Side::Parent(leader)) => {
-                drop((reporter, outfit));
+                drop(reporter);
+                let Outfit { supervisor, .. } = outfit;
                 let leader_stays = matches!(after, After::Exec { .. });
-                let outcome = listener.wait(&Wait { leader, deadline, mask: signals.mask, leader_stays, awaited });
+                let mask = signals.mask;
+                let outcome = listener.wait(&Wait { leader, deadline, mask, leader_stays, awaited, supervisor });
                 match &outcome {
                     Ok(Outcome::Ready(_)) => pid_file.map_or((), PidFile::give_away),
                     _ => drop(pid_file), // which undoes it
@@ -319,7 +321,7 @@ impl Daemon<'_> {
         let ready = !matches!(after, After::Return);
         let pid = sys::getpid();
         if ready {
-            handle.tell_supervisor()?;
+            handle.write_newline()?;
             handle.ready = true;
         }
         reporter.tell(if ready { Message::Ready(pid) } else { Message::Started(pid) })?;

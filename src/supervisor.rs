@@ -3,7 +3,6 @@
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
-use crate::report;
 use crate::sys::{self, Piece, UnixAddress};
 use crate::text::Text;
 use core::ffi::c_int;
@@ -131,16 +130,9 @@ fn send(socket: c_int, pieces: &[Piece<'_>]) -> Result<(), Error> {
     uninterrupted(|| sys::writev(socket, pieces)).map(drop).map_err(Error::at(Step::Notify))
 }
 
-/// Tells the supervisor that this process is the service, and ready.
-pub(crate) fn notify_ready(socket: c_int) -> Result<(), Error> {
+/// Tells the supervisor which process is the service, and that it is ready.
+pub(crate) fn notify_ready(socket: c_int, pid: c_int) -> Result<(), Error> {
     let mut state = Text::<40>::new();
-    state.add(b"READY=1\nMAINPID=").add_number(own_pid());
+    state.add(b"READY=1\nMAINPID=").add_number(pid.unsigned_abs().into());
     send(socket, &[Piece::of(state.bytes())])
-}
-
-/// Tells it as `s6-supervise` is told, and whoever else reads that descriptor: by a newline, and the descriptor's end.
-pub(crate) fn newline(fd: c_int) -> Result<(), Error> {
-    report::write_whole(fd, b"\n").map_err(Error::at(Step::Notify))?;
-    drop(Fd::take(fd));
-    Ok(())
 }
