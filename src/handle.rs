@@ -74,7 +74,13 @@ impl Handle {
         }
         self.ready = true;
         let reporter = Reporter::take(mem::replace(&mut self.report, -1));
-        reporter.tell(Message::Ready(sys::getpid()))
+        reporter.tell(Message::Ready(sys::getpid()))?;
+        if self.supervisor >= 0 {
+            // The supervisor listens to this process only when the caller, which then goes, has told of it.
+            // Ignored: it was told.
+            let _ = reporter.is_heard_until(None);
+        }
+        Ok(())
     }
 
     /// On the ready_fd, which ends with it.

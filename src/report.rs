@@ -82,9 +82,10 @@ impl Reporter {
         write_whole(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
     }
 
-    /// Waits until nobody listens any more, or that signal is pending; whether somebody listens.
-    pub(crate) fn is_heard_until(&self, signal: &Fd) -> Result<bool, Errno> {
-        let mut fds = [PollFd { fd: self.0.number(), events: 0, revents: 0 }, wanted(signal.number())];
+    /// Waits until nobody listens any more, or there is something to read from that descriptor; whether somebody listens.
+    pub(crate) fn is_heard_until(&self, other: Option<&Fd>) -> Result<bool, Errno> {
+        let other = other.map_or(-1, Fd::number);
+        let mut fds = [PollFd { fd: self.0.number(), events: 0, revents: 0 }, wanted(other)];
         uninterrupted(|| sys::ppoll(&mut fds, None, None))?;
         let [pipe, _] = fds;
         Ok(pipe.revents & sys::POLLERR == 0)

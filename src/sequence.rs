@@ -425,7 +425,7 @@ fn watch_on(daemon: c_int, reporter: &Reporter, deaths: &Fd) -> Result<Message, 
     let dead = Error::new(Step::Wait, Errno::ESRCH);
     let mut heard = reporter.tell(Message::Started(daemon)).is_ok();
     while heard {
-        heard = reporter.is_heard_until(deaths).map_err(Error::at(Step::Wait))?;
+        heard = reporter.is_heard_until(Some(deaths)).map_err(Error::at(Step::Wait))?;
         // Ignored: there is none when the caller has died. One may also tell of a stop, and of any other child's death.
         let _ = sys::take_pending_signal(signals::only(sys::SIGCHLD));
         match sys::reap(daemon).map_err(Error::at(Step::Wait))? {
