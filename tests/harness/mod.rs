@@ -400,6 +400,12 @@ impl Visitor {
     pub fn say(&mut self, line: &str) {
         writeln!(self.stream.get_mut(), "{line}").expect("the daemon listens");
     }
+
+    /// Says a line to it, and hears its answer.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.say(line);
+        self.line().unwrap_or_else(|| "gone".to_owned())
+    }
 }
 
 /// The same line, in the daemon.

@@ -13,7 +13,7 @@ use super::{
 };
 use std::ffi::{CStr, CString, c_int};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 use std::{fs, process, ptr, thread};
 use untty::{Daemon, Error, Handle, Process, Stdio, Step};
@@ -39,6 +39,8 @@ pub struct Plan {
     pub then: Vec<String>,
     /// A limit of open descriptors during the call.
     pub descriptors: Option<u64>,
+    /// A directory whose files belong to the state.
+    pub watched: Option<String>,
     /// What this machine does not let it do.
     pub forbidden: Option<String>,
 }
@@ -52,6 +54,7 @@ pub fn caller(arguments: &[String]) {
         first: Vec::new(),
         then: Vec::new(),
         descriptors: None,
+        watched: None,
         forbidden: None,
     };
     forget_the_tests_parents();
@@ -106,6 +109,12 @@ impl Plan {
             "accept_threads" => self.daemon = daemon.accept_threads(),
             "return" => self.daemon = daemon.return_in_caller(),
             "deadline" => self.daemon = daemon.deadline(Duration::from_millis(rest.parse().unwrap())),
+            "pid_file" => self.daemon = daemon.pid_file(c(rest)),
+            "root" => self.daemon = daemon.root(c(rest)),
+            "user" => {
+                let ids: Vec<u32> = rest.split(' ').map(|id| id.parse().unwrap()).collect();
+                self.daemon = daemon.user(ids[0], ids[1], ids[2..].to_vec().leak());
+            }
             "spawn" => self.spawn = Some(rest.split(' ').map(|word| CString::new(word).unwrap()).collect()),
             // The daemon's orders.
             "first" => self.first.push(rest.to_owned()),
@@ -118,6 +127,8 @@ impl Plan {
             "open" => open_at(rest),
             "cloexec" => drop(unsafe { libc::fcntl(number(rest), libc::F_SETFD, libc::FD_CLOEXEC) }),
             "descriptors" => self.descriptors = Some(rest.parse().unwrap()),
+            "watch" => self.watched = Some(rest.to_owned()),
+            "file_size" => set_limit(libc::RLIMIT_FSIZE, rest.parse().unwrap()),
             "processes" => self.or_forbidden(limit_processes(rest.parse().unwrap())),
             "no_cores" => set_limit(libc::RLIMIT_CORE, 0),
             "forbid" => filter(rest, None),
@@ -127,7 +138,14 @@ impl Plan {
             "group" => nix::unistd::setpgid(nix::unistd::Pid::this(), nix::unistd::Pid::from_raw(0)).unwrap(),
             "subreaper" => nix::sys::prctl::set_child_subreaper(true).unwrap(),
             "ordinary" => become_ordinary(),
+            "users" => self.or_forbidden(unshare(0)),
             "at_exit" => drop(unsafe { libc::atexit(say_exit) }),
+            "tmpfs" => self.or_forbidden(mount_tmpfs(rest)),
+            "fill" => drop(fs::write(rest, [b'x'; 1 << 16]).unwrap_err()),
+            "write" => {
+                let (path, text) = rest.split_once(' ').unwrap();
+                fs::write(path, text).unwrap();
+            }
             "read_only" => self.or_forbidden(mount_read_only(rest)),
             "no_dev" => self.or_forbidden(hide_dev()),
             "null" => self.or_forbidden(replace_null(rest)),
@@ -145,7 +163,12 @@ impl Plan {
         if let Some(why) = self.forbidden {
             return answer(&self.meeting, &[format!("outcome skipped: {why}")], &State::new());
         }
-        let before = whole_state();
+        let state = || {
+            let mut state = whole_state();
+            state.extend(self.watched.iter().flat_map(|directory| files(directory)));
+            state
+        };
+        let before = state();
         let usual = get_limit(libc::RLIMIT_NOFILE);
         if let Some(limit) = self.descriptors {
             set_limit(libc::RLIMIT_NOFILE, limit);
@@ -165,7 +188,7 @@ impl Plan {
             Ok(Process::Caller { daemon }) => vec![format!("outcome daemon {daemon}")],
             Err(error) => vec![format!("outcome {}", short(error)), format!("text {error}")],
         };
-        let after = whole_state();
+        let after = state();
         let mut lines = outcome;
         lines.push(format!("milliseconds {milliseconds}"));
         let mut differences = differences(&before, &after);
@@ -176,6 +199,18 @@ impl Plan {
         lines.extend(differences.iter().map(|line| format!("difference {line}")));
         answer(&self.meeting, &lines, &after);
     }
+}
+
+/// What is in a directory: mode, inode, links, owner and content of every file.
+pub fn files(directory: &str) -> State {
+    let describe = |entry: fs::DirEntry| {
+        let stat = entry.metadata().unwrap();
+        let content = if stat.is_file() { fs::read(entry.path()).ok() } else { None };
+        let content = content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let (mode, inode, links, owner) = (stat.mode(), stat.ino(), stat.nlink(), stat.uid());
+        (format!("file {}", entry.path().display()), format!("{mode:o} {inode} {links} {owner} {content:?}"))
+    };
+    fs::read_dir(directory).unwrap().map(|entry| describe(entry.unwrap())).collect()
 }
 
 /// The words for what the caller does with signals.
@@ -231,10 +266,14 @@ pub fn serve(meeting: &str, handle: Handle, first: &[String], then: &[String]) {
     for order in then {
         call.say(&obey(order, &mut handle));
     }
+    listen(&mut call, &mut handle);
+}
+
+fn listen(call: &mut Call, handle: &mut Option<Handle>) {
     while let Some(order) = call.line() {
         match order.as_str() {
             "state" => call.tell_state(&super::state()),
-            order => call.say(&obey(order, &mut handle)),
+            order => call.say(&obey(order, handle)),
         }
     }
 }
@@ -259,6 +298,41 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
             },
             child => format!("forked {child}"),
         },
+        "pid_file_descriptor" => format!("descriptor {}", handle.as_ref().unwrap().descriptors()[3]),
+        "pid_file_read" => match untty::pid_file_read(c(rest)) {
+            Ok(Some(pid)) => format!("process {pid}"),
+            Ok(None) => "nobody".to_owned(),
+            Err(error) => short(error),
+        },
+        "pid_file_remove" => match untty::pid_file_remove(c(rest)) {
+            Ok(()) => "removed".to_owned(),
+            Err(error) => short(error),
+        },
+        // SAFETY: it is to fail, and nobody uses the call's socket meanwhile.
+        "detach" => match unsafe { Daemon::new().return_in_caller().pid_file(c(rest)).detach() } {
+            Ok(_) => process::exit(9),
+            Err(error) => short(error),
+        },
+        "mode" => format!("mode {}", unsafe { libc::fcntl(number(rest), libc::F_GETFL) } & libc::O_ACCMODE),
+        "close_all" => {
+            // But not the call.
+            let is_file = |fd: &i32| {
+                !fs::read_link(format!("/proc/self/fd/{fd}")).unwrap().display().to_string().starts_with("socket:")
+            };
+            let files: Vec<i32> = super::open_fds().into_iter().filter(is_file).collect();
+            files.into_iter().for_each(|fd| drop(unsafe { libc::close(fd) }));
+            "closed".to_owned()
+        }
+        "read_file" => format!("{:?}", fs::read_to_string(rest)),
+        "open" => match fs::File::options().write(true).open(rest) {
+            Ok(_) => "opened".to_owned(),
+            Err(error) => format!("errno {}", error.raw_os_error().unwrap()),
+        },
+        // It goes when the test hangs up on it.
+        "child" => {
+            let words: Vec<&str> = rest.split(' ').collect();
+            format!("child {}", process::Command::new(words[0]).args(&words[1..]).spawn().unwrap().id())
+        }
         "group" => format!("group {}", unsafe { libc::setpgid(0, 0) }),
         "session" => format!("session {}", unsafe { libc::setsid() } > 0),
         "write" => {
@@ -274,7 +348,7 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
     }
 }
 
-/// What a spawned program does: it calls and tells its state.
+/// What a spawned program does: it calls, tells its state, and obeys.
 pub fn program(arguments: &[String]) {
     let state = state();
     let mut call = Call::to(&arguments[0]);
@@ -282,7 +356,7 @@ pub fn program(arguments: &[String]) {
     call.tell_state(&state);
     call.say(&std::env::var("WITNESS").unwrap_or_default());
     call.say(&arguments[1..].join(" "));
-    call.wait_for_the_end();
+    listen(&mut call, &mut None);
 }
 
 /// The state, and also every signal's disposition as the kernel keeps it, and whether there are children.
@@ -418,6 +492,13 @@ pub fn filter(rest: &str, deadly: Option<seccompiler::SeccompAction>) {
         "dup3" => &[libc::SYS_dup3],
         "close_range" => &[libc::SYS_close_range],
         "execve" => &[libc::SYS_execve],
+        "fchmod" => &[libc::SYS_fchmod],
+        "fcntl" => &[libc::SYS_fcntl],
+        "flock" => &[libc::SYS_flock],
+        "ftruncate" => &[libc::SYS_ftruncate],
+        "pread" => &[libc::SYS_pread64],
+        "pwrite" => &[libc::SYS_pwrite64],
+        "setresuid" => &[libc::SYS_setresuid],
         other => panic!("what is {other:?}?"),
     };
     let action = deadly.unwrap_or_else(|| SeccompAction::Errno(words.next().unwrap().parse().unwrap()));
@@ -504,6 +585,15 @@ pub fn mount_read_only(path: &str) -> Result<(), String> {
     mount(path, path, None, libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY)
 }
 
+/// `SIZE PATH`: an empty file system of that size.
+pub fn mount_tmpfs(rest: &str) -> Result<(), String> {
+    let (size, path) = rest.split_once(' ').unwrap();
+    unshare(libc::CLONE_NEWNS)?;
+    let options = format!("size={size},mode=777");
+    nix::mount::mount(Some("none"), path, Some("tmpfs"), nix::mount::MsFlags::empty(), Some(options.as_str()))
+        .map_err(|error| format!("mount {path}: {error}"))
+}
+
 pub fn hide_dev() -> Result<(), String> {
     unshare(libc::CLONE_NEWNS)?;
     mount("none", "/dev", Some("tmpfs"), 0)
@@ -556,7 +646,22 @@ pub struct Spawned {
     pub state: State,
     pub environment: String,
     pub arguments: String,
-    pub _line: Visitor,
+    pub line: Visitor,
+}
+
+/// A program that calls, tells its state, and obeys.
+pub fn program_that_calls(meeting: &str) -> [String; 4] {
+    let binary = std::env::current_exe().unwrap().display().to_string();
+    [binary, "helper".to_owned(), "program".to_owned(), meeting.to_owned()]
+}
+
+/// Arguments; PROGRAM is one that calls.
+pub fn expanded(words: &[&str], meeting: &str) -> Vec<String> {
+    let expand = |word: &&str| match *word {
+        "PROGRAM" => program_that_calls(meeting).to_vec(),
+        word => vec![word.to_owned()],
+    };
+    words.iter().flat_map(expand).collect()
 }
 
 /// A directory of its own, into which anybody can look.
@@ -572,15 +677,40 @@ impl Start {
     }
 
     pub fn of(name: &str, words: &[&str]) -> Self {
+        Self::by(|meeting| {
+            let mut command = helper(name);
+            // A program to spawn that calls.
+            let words = words.iter().map(|word| word.replace("PROGRAM", &program_that_calls(meeting).join(" ")));
+            command.arg(meeting).args(words);
+            command
+        })
+    }
+
+    /// The command `untty`, with these [`expanded`] arguments.
+    pub fn untty(words: &[&str]) -> Self {
+        Self::by(|meeting| {
+            let mut command = super::untty();
+            command.args(expanded(words, meeting));
+            command
+        })
+    }
+
+    /// The same, after a shell has done something.
+    pub fn untty_after(something: &str, words: &[&str]) -> Self {
+        Self::by(|meeting| {
+            let mut shell = process::Command::new("/bin/sh");
+            shell.args(["-c", &format!("{something}; exec \"$@\""), "sh"]).arg(super::untty().get_program());
+            shell.args(expanded(words, meeting));
+            shell
+        })
+    }
+
+    /// What that makes, given the meeting's path.
+    pub fn by(command: impl FnOnce(&str) -> process::Command) -> Self {
         let scratch = scratch();
         let meeting = Meeting::new(&scratch);
         fs::set_permissions(meeting.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let binary = std::env::current_exe().unwrap().display().to_string();
-        let words = words.iter().map(|word| {
-            // A program to spawn that calls.
-            word.replace("PROGRAM", &format!("{binary} helper program {}", meeting.path()))
-        });
-        let warden = Warden::start(helper(name).arg(meeting.path()).args(words));
+        let warden = Warden::start(&command(meeting.path()));
         Self { warden, meeting, _scratch: scratch, waiting: Vec::new(), caller: None, orphans: Vec::new() }
     }
 
@@ -615,7 +745,7 @@ impl Start {
         let mut line = self.call("program");
         let state = line.state();
         let mut next = || line.line().expect("the program says it all");
-        Spawned { state, environment: next(), arguments: next(), _line: line }
+        Spawned { state, environment: next(), arguments: next(), line }
     }
 
     pub fn answer(&mut self) -> Answer {
@@ -688,8 +818,7 @@ impl Start {
 
 impl Running {
     pub fn order(&mut self, order: &str) -> String {
-        self.line.say(order);
-        self.line.line().unwrap_or_else(|| "gone".to_owned())
+        self.line.ask(order)
     }
 
     pub fn ready(&mut self) {
