@@ -23,6 +23,7 @@
 
 use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd, uninterrupted};
+use crate::signals;
 use crate::sys;
 use crate::text::{self, Text};
 use core::ffi::{CStr, c_int};
@@ -196,10 +197,7 @@ impl PidFile<'_> {
 
     fn fill(&self, text: &[u8], mode: u32) -> Result<(), Errno> {
         let Some(file) = self.file.as_ref().map(Fd::number) else { return Err(Errno::EBADF) };
-        let mut written = 0;
-        while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
-            written += uninterrupted(|| sys::pwrite(file, rest, written))?;
-        }
+        write_at(file, 0, text)?;
         uninterrupted(|| sys::ftruncate(file, text.len()))?;
         sys::fchmod(file, mode)
     }
@@ -246,6 +244,17 @@ impl PidFile<'_> {
     fn is_written(&self, before: &Before) -> bool {
         read_text(self.lock.number()).is_ok_and(|text| text.bytes() != before.text.bytes())
     }
+}
+
+/// Writes all of it. Beyond RLIMIT_FSIZE that is an error, and not the end of this process too.
+fn write_at(file: c_int, at: usize, text: &[u8]) -> Result<(), Errno> {
+    signals::without(sys::SIGXFSZ, Errno::EFBIG, || {
+        let mut written = 0;
+        while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
+            written += uninterrupted(|| sys::pwrite(file, rest, at + written))?;
+        }
+        Ok(())
+    })
 }
 
 /// In the caller, when there will be no daemon.
