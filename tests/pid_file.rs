@@ -442,6 +442,7 @@ fn a_second_start_is_refused_while_the_first_gets_ready() {
     drop(daemon);
     start.rest();
     for waits in [&["-n"][..], &["-R", "5"]] {
+        fs::remove_file(&path).unwrap();
         let mut start = Start::untty(&[&["-p", path.as_str()], waits, &["PROGRAM"]].concat());
         let program = start.program();
         second(number(&program.state["pid"]));
@@ -450,6 +451,7 @@ fn a_second_start_is_refused_while_the_first_gets_ready() {
         assert_eq!(start.caller(), End::Exited(125));
         start.rest();
         assert!(!fs::exists(&path).unwrap(), "and so it is undone");
+        leave(&path, "", 0o644);
     }
 }
 
@@ -683,8 +685,10 @@ fn a_file_that_somebody_has_overwritten_is_still_held() {
 
 // 4. What is refused.
 
-/// What is no pid file: what makes it, the errno, and in what words.
-fn no_pid_files() -> Vec<(&'static str, fn(&str), &'static str, &'static str)> {
+/// What it is, what makes it, the errno, and in what words.
+type NoPidFile = (&'static str, fn(&str), &'static str, &'static str);
+
+fn no_pid_files() -> Vec<NoPidFile> {
     vec![
         (
             "a symbolic link",
@@ -799,6 +803,7 @@ fn a_place_that_cannot_be_written_is_refused() {
         return;
     }
     for mode in [0o000, 0o444, 0o200] {
+        let _ = fs::remove_file(&path);
         leave(&path, "17\n", mode);
         both_refused(&path, directory, words, "EACCES", CANNOT);
     }
@@ -896,6 +901,9 @@ fn a_call_that_fails_is_an_error_of_the_start() {
         (format!("fcntl {enolck} 1={}", libc::F_GETLK), "ENOLCK"),
     ] {
         for stale in [None, Some(""), Some("7654321\n")] {
+            if call.starts_with("ftruncate") && stale == Some("") {
+                continue; // to put that back, it would have to be truncated
+            }
             let _ = fs::remove_file(&path);
             stale.iter().for_each(|text| leave(&path, text, 0o644));
             eprintln!("{call} {stale:?}");
@@ -929,7 +937,7 @@ fn every_later_failure_puts_back_what_was_there() {
         (vec!["forbid fork 11"], "fork EAGAIN"),
         (vec!["forbid setsid 1"], "setsid EPERM"),
         (vec!["directory /nonexistent"], "chdir ENOENT"),
-        (vec!["root /nonexistent"], if is_root() { "chroot ENOENT" } else { "chroot EPERM" }),
+        (vec!["root /nonexistent"], "chroot ENOENT"),
         (vec!["forbid dup3 16"], "stdin EBUSY"),
         (vec!["return", "first fail 3"], "fail 3"),
         (vec!["return", "first exit 0"], "wait ESRCH"),
@@ -971,9 +979,6 @@ fn a_death_at_any_step_puts_back_what_was_there() {
         for before in BEFORE {
             prepare_before(&path, before);
             // What it does in the caller to put things back would be deadly there.
-            if before.is_some_and(|before| before.0 != "") && ["pwrite", "ftruncate"].contains(&deadly.as_str()) {
-                continue;
-            }
             if deadly == "ftruncate" && before.is_some() {
                 continue;
             }
@@ -1025,7 +1030,7 @@ fn a_deadline_puts_back_what_was_there() {
     let scratch = scratch();
     let path = scratch.file("pid");
     let (mine, watch) = (format!("pid_file {path}"), format!("watch {}", scratch.path().display()));
-    for first in ["first fork", "first group", "first session", "first pid_file_descriptor"] {
+    for first in ["first fork", "first group", "first pid_file_descriptor"] {
         for before in BEFORE {
             prepare_before(&path, before);
             let mut start = Start::with(&[&mine, &watch, "return", "deadline 300", first]);
@@ -1407,6 +1412,7 @@ fn a_stale_file_taken_over_is_never_seen_empty_or_wrong() {
 /// `PATH`: starts that fail, while another thread forks. Then tells whether the gate is open, and its children's pids.
 fn forking(arguments: &[String]) {
     forget_the_tests_parents();
+    leave(&arguments[1], NOBODY, 0o644);
     let stop = std::sync::Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     let forker = thread::spawn(move || {
@@ -1442,8 +1448,7 @@ fn a_child_that_another_thread_has_forked_does_not_keep_the_gate_shut() {
     let path = scratch.file("pid");
     let mut start = Start::of("forking", &[&path]);
     let line = start.call("forking");
-    let seen = fs::exists(&path).unwrap().then(|| locks(&path));
-    assert_eq!(seen, None, "it was undone each time");
+    assert_eq!((text(&path).as_str(), locks(&path)), (NOBODY, vec![]));
     by_command(&path, &[]).end();
     drop(line);
     start.caller();

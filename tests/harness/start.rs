@@ -320,8 +320,7 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
                 !fs::read_link(format!("/proc/self/fd/{fd}")).unwrap().display().to_string().starts_with("socket:")
             };
             let files: Vec<i32> = super::open_fds().into_iter().filter(is_file).collect();
-            files.into_iter().for_each(|fd| drop(unsafe { libc::close(fd) }));
-            "closed".to_owned()
+            format!("closed {}", files.into_iter().filter(|fd| unsafe { libc::close(*fd) } == 0).count())
         }
         "read_file" => format!("{:?}", fs::read_to_string(rest)),
         "open" => match fs::File::options().write(true).open(rest) {
