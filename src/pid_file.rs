@@ -113,6 +113,9 @@ fn unless<T>(errno: Errno, result: Result<T, Errno>) -> Result<Option<T>, Errno>
 
 /// The descriptor for the locks, and what the file was.
 fn lock_file(path: &CStr, file: &Fd, is_new: bool) -> Result<Option<(Fd, Option<Before>)>, Errno> {
+    if is_new {
+        sys::fchmod(file.number(), MODE)?; // a umask may have left nothing of it, and it could not be opened again
+    }
     let stat = sys::fstat(file.number())?;
     refuse(&stat)?;
     let Some(lock) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
@@ -124,9 +127,6 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool) -> Result<Option<(Fd, Option<
         return Err(Errno::EEXIST);
     }
     let before = Before { text: read_text(file.number())?, mode: stat.mode & 0o7777 };
-    if is_new {
-        sys::fchmod(file.number(), MODE)?; // whatever the umask has left of it
-    }
     Ok(Some((lock, (!is_new).then_some(before))))
 }
 
