@@ -116,18 +116,32 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool) -> Result<Option<(Fd, Option<
     if is_new {
         sys::fchmod(file.number(), MODE)?; // a umask may have left nothing of it, and it could not be opened again
     }
-    let stat = sys::fstat(file.number())?;
-    refuse(&stat)?;
+    refuse(&sys::fstat(file.number())?)?;
     let Some(lock) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
     unless(Errno::EAGAIN, sys::flock(lock.number(), sys::LOCK_EX_NB))?.ok_or(Errno::EEXIST)?;
-    if !is_same(file, &lock) || !is_at(path, &lock) {
+    let before = look_behind_the_gate(path, file, &lock);
+    if !matches!(before, Ok(Some(_))) {
+        open_gate(&lock);
+    }
+    Ok(before?.map(|before| (lock, (!is_new).then_some(before))))
+}
+
+/// Closing the descriptor is not enough: a child that another thread has forked meanwhile holds it too.
+fn open_gate(lock: &Fd) {
+    // Ignored: it opens when the last descriptor is closed.
+    let _ = sys::flock(lock.number(), sys::LOCK_UN);
+}
+
+/// What the file is, if it is still the one at that path and nobody's.
+fn look_behind_the_gate(path: &CStr, file: &Fd, lock: &Fd) -> Result<Option<Before>, Errno> {
+    if !is_same(file, lock) || !is_at(path, lock) {
         return Ok(None);
     }
     if sys::record_lock_owner(lock.number())?.is_some() {
         return Err(Errno::EEXIST);
     }
-    let before = Before { text: read_text(file.number())?, mode: stat.mode & 0o7777 };
-    Ok(Some((lock, (!is_new).then_some(before))))
+    let mode = sys::fstat(file.number())?.mode & 0o7777;
+    Ok(Some(Before { text: read_text(file.number())?, mode }))
 }
 
 /// What is no regular file, with one name, of our own.
@@ -262,6 +276,7 @@ impl Drop for PidFile<'_> {
     fn drop(&mut self) {
         if self.is_ours {
             self.undo();
+            open_gate(&self.lock);
         }
     }
 }
