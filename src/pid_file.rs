@@ -250,13 +250,16 @@ impl PidFile<'_> {
         // Ignored: a stale file heals itself at the next start, and the error that led here is told.
         let _ = match &self.before {
             None if is_at(self.path, &self.lock) => sys::unlink(self.path),
-            Some(before) if self.is_written(before) => self.fill(before.text.bytes(), before.mode),
+            Some(before) if self.is_changed(before) => self.fill(before.text.bytes(), before.mode),
             _ => Ok(()),
         };
     }
 
-    fn is_written(&self, before: &Before) -> bool {
-        read_text(self.lock.number()).is_ok_and(|text| text.bytes() != before.text.bytes())
+    /// The number may be the same: in a container, every start has the numbers of the last one.
+    fn is_changed(&self, before: &Before) -> bool {
+        let lock = self.lock.number();
+        read_text(lock).is_ok_and(|text| text.bytes() != before.text.bytes())
+            || sys::fstat(lock).is_ok_and(|stat| stat.mode & 0o7777 != before.mode)
     }
 }
 
