@@ -201,8 +201,10 @@ impl PidFile<'_> {
 
     /// In the daemon, while it has its privileges: writes its pid.
     ///
-    /// First the text, in one write, then the length: who reads without looking at the locks sees the old number or
-    /// the new one in the first line.
+    /// Who reads without looking at the locks finds the old number or the new one in the first line, and never one cut
+    /// short: a longer text first gets its room, because a reader sees new bytes up to the old length; then comes the
+    /// text, in one write; then the length. (Only who reads in the very moment in which the kernel copies those few bytes
+    /// may see some of each; the locks are for who must be sure.)
     pub(crate) fn write(&self) -> Result<(), Error> {
         let mut text = Text::<MOST>::new();
         text.add_number(sys::getpid().unsigned_abs().into()).add(b"\n");
@@ -211,6 +213,10 @@ impl PidFile<'_> {
 
     fn fill(&self, text: &[u8], mode: u32) -> Result<(), Errno> {
         let Some(file) = self.file.as_ref().map(Fd::number) else { return Err(Errno::EBADF) };
+        let length = uninterrupted(|| sys::pread(file, &mut [0; MOST]))?;
+        if length > 0 {
+            write_at(file, length, [b'\n'; MOST].get(length..text.len()).unwrap_or_default())?;
+        }
         write_at(file, 0, text)?;
         uninterrupted(|| sys::ftruncate(file, text.len()))?;
         sys::fchmod(file, mode)
