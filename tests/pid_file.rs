@@ -741,7 +741,6 @@ fn what_is_no_pid_file_is_refused_and_stays() {
         let directory = scratch.path().to_str().unwrap();
         let path = scratch.file("pid");
         make(&path);
-        eprintln!("{what}");
         both_refused(&path, directory, &[], errno, words);
     }
     let scratch = scratch();
@@ -908,7 +907,6 @@ fn a_call_that_fails_is_an_error_of_the_start() {
             }
             let _ = fs::remove_file(&path);
             stale.iter().for_each(|text| leave(&path, text, 0o644));
-            eprintln!("{call} {stale:?}");
             both_refused(&path, directory, &[&format!("forbid {call}")], errno, CANNOT);
         }
     }
@@ -976,7 +974,6 @@ fn a_death_at_any_step_puts_back_what_was_there() {
         "pwrite".to_owned(),
         "ftruncate".to_owned(),
         format!("fcntl 1={}", libc::F_SETLK),
-        format!("flock 1={}", libc::LOCK_UN),
     ] {
         for before in BEFORE {
             prepare_before(&path, before);
