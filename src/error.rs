@@ -55,6 +55,7 @@ impl Errno {
     pub(crate) const EISDIR: Self = Self(21);
     pub(crate) const EINVAL: Self = Self(22);
     pub(crate) const EMFILE: Self = Self(24);
+    pub(crate) const EFBIG: Self = Self(27);
     pub(crate) const EMLINK: Self = Self(31);
     pub(crate) const EPIPE: Self = Self(32);
     pub(crate) const ENAMETOOLONG: Self = Self(36);

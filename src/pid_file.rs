@@ -16,14 +16,14 @@
 //! text can be stale, and its number another process's by now; a lock cannot. What the daemon starts never has it.
 //!
 //! Both locks are on a descriptor that can only read. So a daemon that has given up its privileges, and every program
-//! that it becomes, holds nothing through which it could make the file name another process, which root would then
-//! kill.
+//! that it becomes, holds nothing through which it could make the file name another process, which root would then kill.
 //!
 //! The price is fcntl's old trap: a process that closes *any* descriptor of a file loses its record locks on it. The
 //! functions here never open a file that this process owns; they find the descriptor that is there.
 
 use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd, uninterrupted};
+use crate::signals;
 use crate::sys;
 use crate::text::{self, Text};
 use core::ffi::{CStr, c_int};
@@ -113,21 +113,35 @@ fn unless<T>(errno: Errno, result: Result<T, Errno>) -> Result<Option<T>, Errno>
 
 /// The descriptor for the locks, and what the file was.
 fn lock_file(path: &CStr, file: &Fd, is_new: bool) -> Result<Option<(Fd, Option<Before>)>, Errno> {
-    let stat = sys::fstat(file.number())?;
-    refuse(&stat)?;
+    if is_new {
+        sys::fchmod(file.number(), MODE)?; // a umask may have left nothing of it, and it could not be opened again
+    }
+    refuse(&sys::fstat(file.number())?)?;
     let Some(lock) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
     unless(Errno::EAGAIN, sys::flock(lock.number(), sys::LOCK_EX_NB))?.ok_or(Errno::EEXIST)?;
-    if !is_at(path, file) || !is_at(path, &lock) {
+    let before = look_behind_the_gate(path, file, &lock);
+    if !matches!(before, Ok(Some(_))) {
+        open_gate(&lock);
+    }
+    Ok(before?.map(|before| (lock, (!is_new).then_some(before))))
+}
+
+/// Closing the descriptor is not enough: a child that another thread has forked meanwhile holds it too.
+fn open_gate(lock: &Fd) {
+    // Ignored: it opens when the last descriptor is closed.
+    let _ = sys::flock(lock.number(), sys::LOCK_UN);
+}
+
+/// What the file is, if it is still the one at that path and nobody's.
+fn look_behind_the_gate(path: &CStr, file: &Fd, lock: &Fd) -> Result<Option<Before>, Errno> {
+    if !is_same(file, lock) || !is_at(path, lock) {
         return Ok(None);
     }
     if sys::record_lock_owner(lock.number())?.is_some() {
         return Err(Errno::EEXIST);
     }
-    let before = Before { text: read_text(file.number())?, mode: stat.mode & 0o7777 };
-    if is_new {
-        sys::fchmod(file.number(), MODE)?; // whatever the umask has left of it
-    }
-    Ok(Some((lock, (!is_new).then_some(before))))
+    let mode = sys::fstat(file.number())?.mode & 0o7777;
+    Ok(Some(Before { text: read_text(file.number())?, mode }))
 }
 
 /// What is no regular file, with one name, of our own.
@@ -149,13 +163,13 @@ fn refuse_kind(stat: &sys::Stat) -> Result<(), Errno> {
     }
 }
 
-/// Whether that path still leads to that file: whoever has removed it meanwhile may have made a new one.
-fn is_at(path: &CStr, file: &Fd) -> bool {
-    are_same(sys::lstat(path), sys::fstat(file.number()))
+fn is_same(one: &Fd, other: &Fd) -> bool {
+    matches!((sys::fstat(one.number()), sys::fstat(other.number())), (Ok(one), Ok(other)) if one.identity == other.identity)
 }
 
-fn are_same(one: Result<sys::Stat, Errno>, other: Result<sys::Stat, Errno>) -> bool {
-    matches!((one, other), (Ok(one), Ok(other)) if one.identity == other.identity)
+/// Whether that path still leads to that file: whoever has removed it meanwhile may have made a new one.
+fn is_at(path: &CStr, file: &Fd) -> bool {
+    matches!((sys::lstat(path), sys::fstat(file.number())), (Ok(there), Ok(here)) if there.identity == here.identity)
 }
 
 /// What the file says. EINVAL for what cannot be a pid file's: it may be dear to somebody.
@@ -187,8 +201,10 @@ impl PidFile<'_> {
 
     /// In the daemon, while it has its privileges: writes its pid.
     ///
-    /// First the text, in one write, then the length: who reads without looking at the locks sees the old number or
-    /// the new one in the first line.
+    /// Who reads without looking at the locks finds the old number or the new one in the first line, and never one cut
+    /// short: a longer text first gets its room, because a reader sees new bytes up to the old length; then comes the
+    /// text, in one write; then the length. (Only who reads in the very moment in which the kernel copies those few bytes
+    /// may see some of each; the locks are for who must be sure.)
     pub(crate) fn write(&self) -> Result<(), Error> {
         let mut text = Text::<MOST>::new();
         text.add_number(sys::getpid().unsigned_abs().into()).add(b"\n");
@@ -197,10 +213,11 @@ impl PidFile<'_> {
 
     fn fill(&self, text: &[u8], mode: u32) -> Result<(), Errno> {
         let Some(file) = self.file.as_ref().map(Fd::number) else { return Err(Errno::EBADF) };
-        let mut written = 0;
-        while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
-            written += uninterrupted(|| sys::pwrite(file, rest, written))?;
+        let length = uninterrupted(|| sys::pread(file, &mut [0; MOST]))?;
+        if length > 0 {
+            write_at(file, length, [b'\n'; MOST].get(length..text.len()).unwrap_or_default())?;
         }
+        write_at(file, 0, text)?;
         uninterrupted(|| sys::ftruncate(file, text.len()))?;
         sys::fchmod(file, mode)
     }
@@ -239,14 +256,28 @@ impl PidFile<'_> {
         // Ignored: a stale file heals itself at the next start, and the error that led here is told.
         let _ = match &self.before {
             None if is_at(self.path, &self.lock) => sys::unlink(self.path),
-            Some(before) if self.is_written(before) => self.fill(before.text.bytes(), before.mode),
+            Some(before) if self.is_changed(before) => self.fill(before.text.bytes(), before.mode),
             _ => Ok(()),
         };
     }
 
-    fn is_written(&self, before: &Before) -> bool {
-        read_text(self.lock.number()).is_ok_and(|text| text.bytes() != before.text.bytes())
+    /// The number may be the same: in a container, every start has the numbers of the last one.
+    fn is_changed(&self, before: &Before) -> bool {
+        let lock = self.lock.number();
+        read_text(lock).is_ok_and(|text| text.bytes() != before.text.bytes())
+            || sys::fstat(lock).is_ok_and(|stat| stat.mode & 0o7777 != before.mode)
     }
+}
+
+/// Writes all of it. Beyond RLIMIT_FSIZE that is an error, and not the end of this process too.
+fn write_at(file: c_int, at: usize, text: &[u8]) -> Result<(), Errno> {
+    signals::without(sys::SIGXFSZ, Errno::EFBIG, || {
+        let mut written = 0;
+        while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
+            written += uninterrupted(|| sys::pwrite(file, rest, at + written))?;
+        }
+        Ok(())
+    })
 }
 
 /// In the caller, when there will be no daemon.
@@ -254,6 +285,7 @@ impl Drop for PidFile<'_> {
     fn drop(&mut self) {
         if self.is_ours {
             self.undo();
+            open_gate(&self.lock);
         }
     }
 }
@@ -263,10 +295,11 @@ impl Drop for PidFile<'_> {
 /// A lock for life is always held through an open descriptor, so it can be found; whose it is, the kernel does not tell
 /// the owner itself, but the text does, which only an owner writes.
 fn own_descriptor(path: &CStr) -> Option<c_int> {
-    let there = sys::lstat(path);
-    let pid = sys::getpid().unsigned_abs().into();
-    there.ok()?;
-    fds::find(|fd| are_same(there, sys::fstat(fd)) && pid_in(fd) == Some(pid))
+    let there = sys::lstat(path).ok()?.identity;
+    fds::find(|fd| {
+        sys::fstat(fd).is_ok_and(|here| here.identity == there)
+            && pid_in(fd) == Some(sys::getpid().unsigned_abs().into())
+    })
 }
 
 fn pid_in(fd: c_int) -> Option<u64> {
@@ -307,8 +340,8 @@ fn owner(path: &CStr) -> Result<Option<c_int>, Errno> {
 /// `pid_file_remove(path)`—removes the pid file that this process owns. Call it last: from then on another daemon may
 /// start.
 ///
-/// A daemon that has given up its privileges often may not remove a file from its directory (EACCES). That does no
-/// harm: nobody takes a file for a daemon's when its lock is gone, and the next start writes it anew.
+/// A daemon that has given up its privileges often may not remove a file from its directory (EACCES). That does no harm:
+/// nobody takes a file for a daemon's when its lock is gone, and the next start writes it anew.
 ///
 /// # Errors
 /// [`Step::PidFile`]: EPERM when this process does not own that file, or `unlink(2)`'s errno.

@@ -106,7 +106,7 @@ impl Reporter {
 
 /// Writes all of it; never raises SIGPIPE.
 pub(crate) fn write_whole(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
-    without_sigpipe(|| {
+    signals::without(sys::SIGPIPE, Errno::EPIPE, || {
         let mut rest = bytes;
         while !rest.is_empty() {
             let written = uninterrupted(|| sys::write(fd, rest))?;
@@ -114,22 +114,6 @@ pub(crate) fn write_whole(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
         }
         Ok(())
     })
-}
-
-/// Runs a write that may raise SIGPIPE, and takes that signal back. It is sent to the writing thread, so blocking it
-/// in this thread and taking it from its pending signals changes nothing for anybody else.
-fn without_sigpipe(write: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
-    let pipe_signal = signals::only(sys::SIGPIPE);
-    let mask = sys::rt_sigprocmask(sys::SIG_BLOCK, pipe_signal)?;
-    let pending_before = sys::rt_sigpending()? & pipe_signal != 0;
-    let result = write();
-    if result == Err(Errno::EPIPE) && !pending_before {
-        // Ignored: there is none when SIGPIPE is ignored.
-        let _ = sys::take_pending_signal(pipe_signal);
-    }
-    // Ignored: what was written is written, and the same call has just succeeded.
-    let _ = sys::rt_sigprocmask(sys::SIG_SETMASK, mask);
-    result
 }
 
 /// The end of the one who waits: the caller; and the leader while it watches the daemon's exec.

@@ -56,6 +56,21 @@ pub(crate) fn set_mask(mask: SignalSet) -> Result<(), Error> {
     sys::rt_sigprocmask(sys::SIG_SETMASK, mask).map(drop).map_err(Error::at(Step::Signals))
 }
 
+/// Runs what may fail with that errno and raise that signal, and takes the signal back. It is sent to the thread whose
+/// call failed, so blocking it in this thread and taking it from its pending signals changes nothing for anybody else.
+pub(crate) fn without<T>(signal: c_int, errno: Errno, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let mask = sys::rt_sigprocmask(sys::SIG_BLOCK, only(signal))?;
+    let pending_before = sys::rt_sigpending()? & only(signal) != 0;
+    let result = call();
+    if result.as_ref().is_err_and(|it| *it == errno) && !pending_before {
+        // Ignored: there is none when the signal is ignored.
+        let _ = sys::take_pending_signal(only(signal));
+    }
+    // Ignored: what was done is done, and the same call has just succeeded.
+    let _ = sys::rt_sigprocmask(sys::SIG_SETMASK, mask);
+    result
+}
+
 /// Gives every signal its default disposition, and forgets what the terminal has sent.
 pub(crate) fn reset() -> Result<(), Error> {
     for signal in 1..=sys::SIGNAL_MAX {

@@ -229,6 +229,8 @@ pub const SIGTSTP: c_int = 20;
 pub const SIGTTIN: c_int = 21;
 /// `SIGTTOU`.
 pub const SIGTTOU: c_int = 22;
+/// `SIGXFSZ`.
+pub const SIGXFSZ: c_int = 25;
 
 /// `CLONE_THREAD`, for `unshare`.
 pub const CLONE_THREAD: c_int = 0x0001_0000;

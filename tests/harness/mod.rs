@@ -13,6 +13,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
+pub mod start;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -397,6 +399,12 @@ impl Visitor {
     /// Says a line to it.
     pub fn say(&mut self, line: &str) {
         writeln!(self.stream.get_mut(), "{line}").expect("the daemon listens");
+    }
+
+    /// Says a line to it, and hears its answer.
+    pub fn ask(&mut self, line: &str) -> String {
+        self.say(line);
+        self.line().unwrap_or_else(|| "gone".to_owned())
     }
 }
 
