@@ -36,6 +36,7 @@ fn main() {
             ids_that_a_user_namespace_does_not_know_are_refused,
             too_many_processes_of_that_user_are_an_error_of_exec,
             log_and_pid_file_are_opened_before_and_stay_roots,
+            a_program_that_only_root_may_execute_is_an_error,
             the_command_knows_users_by_name_and_by_number,
             the_command_refuses_what_is_no_user,
             the_command_tells_an_ordinary_user_the_truth,
@@ -86,7 +87,7 @@ fn take(plan: &mut Plan, word: &str) {
     let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
     let daemon = plan.daemon;
     match verb {
-        "user" => {
+        "become" => {
             let mut words = rest.split(' ');
             let mut number = || words.next().unwrap().parse().unwrap();
             let (uid, gid) = (number(), number());
@@ -96,8 +97,6 @@ fn take(plan: &mut Plan, word: &str) {
             let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
             plan.daemon = daemon.user(uid, gid, &[]);
         }
-        "root" => plan.daemon = daemon.root(c(rest)),
-        "pid_file" => plan.daemon = daemon.pid_file(c(rest)),
         "groups" => {
             let groups = groups(rest);
             assert_eq!(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }, 0);
@@ -110,7 +109,7 @@ fn take(plan: &mut Plan, word: &str) {
         "map" => plan.or_forbidden(map_ids(rest.parse().unwrap())),
         "etc" => plan.or_forbidden(unshare(libc::CLONE_NEWNS).and_then(|()| mount(rest, "/etc", None, libc::MS_BIND))),
         "as_root" if is_root() => {}
-        "as_root" => plan.or_forbidden(unshare(0)),
+        "as_root" => plan.take("users"),
         "path" => unsafe { std::env::set_var("PATH", rest) },
         _ => plan.take(word),
     }
@@ -316,7 +315,7 @@ fn the_daemon_is_that_user_for_good() {
         (4_294_967_294, 4_294_967_294, "4294967294"),
     ] {
         let expected = (uid, gid, groups(list));
-        let words = ["groups 0,4,27", &format!("user {uid} {gid} {list}")];
+        let words = ["groups 0,4,27", &format!("become {uid} {gid} {list}")];
         while_it_runs(&words, |daemon| {
             assert_eq!(ids(daemon.pid), expected);
             assert_eq!(daemon.order("regain"), "refused");
@@ -333,7 +332,7 @@ fn an_empty_list_empties_the_groups() {
     }
     for before in ["", "0", "0,4,27", "1..100"] {
         let before = format!("groups {before}");
-        while_it_runs(&[&before, "user 70000 70000"], |daemon| {
+        while_it_runs(&[&before, "become 70000 70000"], |daemon| {
             assert_eq!(ids(daemon.pid), (70000, 70000, vec![]), "{before}");
         });
     }
@@ -347,13 +346,13 @@ fn a_daemon_can_have_as_many_groups_as_the_kernel_knows() {
         ["1..100", "100..199,1..99", "7,7,7", "5,6,5,6,0", "1..65536", "65536..131071", "30000..65534,1..30000,9"]
     {
         let expected = sorted(groups(list));
-        while_it_runs(&[&format!("user 70000 70001 {list}")], |daemon| {
+        while_it_runs(&[&format!("become 70000 70001 {list}")], |daemon| {
             let (uid, gid, groups) = ids(daemon.pid);
             assert_eq!((uid, gid), (70000, 70001));
             assert!(groups == expected, "{list}");
         });
     }
-    assert!(fails(&["user 70000 70001 1..65537"], "setgroups EINVAL"));
+    assert!(fails(&["become 70000 70001 1..65537"], "setgroups EINVAL"));
 }
 
 fn root_can_become_root() {
@@ -362,7 +361,7 @@ fn root_can_become_root() {
     }
     let own = capabilities(unsafe { libc::getpid() });
     for (list, expected) in [("", vec![]), ("0", vec![0]), ("3,1,2", vec![1, 2, 3])] {
-        let user = format!("user 0 0 {list}");
+        let user = format!("become 0 0 {list}");
         while_it_runs(&["groups 0,4,27", &user], |daemon| {
             assert_eq!(ids(daemon.pid), (0, 0, expected.clone()));
             assert_eq!(capabilities(daemon.pid), own, "root's powers are root's");
@@ -372,8 +371,8 @@ fn root_can_become_root() {
         });
     }
     // Another user with root's group, and root with another group.
-    while_it_runs(&["user 70000 0 0"], |daemon| assert_eq!(ids(daemon.pid), (70000, 0, vec![0])));
-    while_it_runs(&["user 0 70000 70001"], |daemon| assert_eq!(ids(daemon.pid), (0, 70000, vec![70001])));
+    while_it_runs(&["become 70000 0 0"], |daemon| assert_eq!(ids(daemon.pid), (70000, 0, vec![0])));
+    while_it_runs(&["become 0 70000 70001"], |daemon| assert_eq!(ids(daemon.pid), (0, 70000, vec![70001])));
 }
 
 fn ids_of_minus_one_are_refused_before_anything_happens() {
@@ -387,7 +386,7 @@ fn ids_of_minus_one_are_refused_before_anything_happens() {
         "70000 70000 1,2,4294967295,3",
         "4294967295 70000 70000",
     ] {
-        let words = [format!("user {user}"), format!("stdout file {log}"), format!("pid_file {pid_file}")];
+        let words = [format!("become {user}"), format!("stdout file {log}"), format!("pid_file {pid_file}")];
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         assert!(fails(&words, "options EINVAL"));
         assert!(fails(&[&words[..], &["spawn /bin/sleep 1000"]].concat(), "options EINVAL"));
@@ -418,7 +417,7 @@ fn each_failing_call_is_named_and_leaves_nothing() {
         for (errno, name) in [(libc::EPERM, "EPERM"), (libc::EAGAIN, "EAGAIN"), (libc::EINVAL, "EINVAL")] {
             // A pid file's owner is asked for with the same call.
             let with_pid_file = if call == "getresuid" { "umask 027" } else { &with_pid_file };
-            let words = ["groups 0,4,27", "user 70000 70001 5,6", with_pid_file, &format!("forbid {call} {errno}")];
+            let words = ["groups 0,4,27", "become 70000 70001 5,6", with_pid_file, &format!("forbid {call} {errno}")];
             let expected = format!("{step} {name}");
             assert!(fails(&words, &expected), "{call}");
             assert!(fails(&[&words[..], &["spawn /bin/sleep 1000"]].concat(), &expected), "{call}");
@@ -441,16 +440,16 @@ fn calls_that_succeed_without_doing_anything_are_found_out() {
     }
     // What would stay without the call.
     for (call, with, step) in [
-        ("setgroups", "user 70000 70001 5,6", "privileges"),
-        ("setgroups", "user 70000 70001", "privileges"),
-        ("setresgid", "user 70000 70001 5,6", "privileges"),
-        ("setresuid", "user 70000 70001 5,6", "privileges"),
-        ("getresuid", "user 70000 70001 5,6", "privileges"),
-        ("getresgid", "user 70000 70001 5,6", "privileges"),
-        ("getgroups", "user 70000 70001 5,6", "privileges"),
-        ("capget", "user 70000 70001 5,6", "privileges"),
-        ("setgroups", "user 0 0", "privileges"),
-        ("setresgid", "user 0 70001", "privileges"),
+        ("setgroups", "become 70000 70001 5,6", "privileges"),
+        ("setgroups", "become 70000 70001", "privileges"),
+        ("setresgid", "become 70000 70001 5,6", "privileges"),
+        ("setresuid", "become 70000 70001 5,6", "privileges"),
+        ("getresuid", "become 70000 70001 5,6", "privileges"),
+        ("getresgid", "become 70000 70001 5,6", "privileges"),
+        ("getgroups", "become 70000 70001 5,6", "privileges"),
+        ("capget", "become 70000 70001 5,6", "privileges"),
+        ("setgroups", "become 0 0", "privileges"),
+        ("setresgid", "become 0 70001", "privileges"),
     ] {
         let words = ["groups 0,4,27", with, &format!("forbid {call} 0")];
         assert!(fails(&words, &format!("{step} EPERM")), "{call} {with}");
@@ -458,12 +457,12 @@ fn calls_that_succeed_without_doing_anything_are_found_out() {
     }
     // The kernel takes root's capabilities away by itself; these it leaves.
     for prepare in ["secure 20", "secure 4", "inheritable", "capable 70002"] {
-        let words = [prepare, "user 70000 70001 5,6", "forbid capset 0"];
+        let words = [prepare, "become 70000 70001 5,6", "forbid capset 0"];
         assert!(fails(&words, "privileges EPERM"), "{prepare}");
     }
     // Only the last of the three set, or the attempt to regain, succeeds in nothing.
     let unchanged = u64::from(u32::MAX);
-    let words = ["user 70000 70001", &format!("forbid setresuid 0 0={unchanged}")];
+    let words = ["become 70000 70001", &format!("forbid setresuid 0 0={unchanged}")];
     assert!(fails(&words, "privileges EPERM"));
 }
 
@@ -474,7 +473,7 @@ fn securebits_and_handed_down_capabilities_save_nothing() {
     // SECBIT_NO_SETUID_FIXUP is 04, SECBIT_KEEP_CAPS 020, and 040 locks it; SECBIT_NOROOT 01.
     for prepare in [vec!["secure 4"], vec!["secure 20"], vec!["secure 24"], vec!["secure 60"], vec!["secure 5"]] {
         for also in [&[][..], &["inheritable"]] {
-            let words = [also, &prepare, &["user 70000 70001 5,6"]].concat();
+            let words = [also, &prepare, &["become 70000 70001 5,6"]].concat();
             while_it_runs(&words, |daemon| {
                 assert_eq!(ids(daemon.pid), (70000, 70001, vec![5, 6]));
                 assert_eq!(daemon.order("regain"), "refused");
@@ -497,7 +496,7 @@ fn an_ordinary_user_with_two_capabilities_can_become_another() {
         return;
     }
     for (uid, gid) in [(70011, 70012), (70010, 70010)] {
-        let user = format!("user {uid} {gid} 5,6");
+        let user = format!("become {uid} {gid} 5,6");
         while_it_runs(&["capable 70010", &user], |daemon| {
             assert_eq!(ids(daemon.pid), (uid, gid, vec![5, 6]));
             assert_eq!(daemon.order("regain"), "refused");
@@ -509,14 +508,14 @@ fn an_ordinary_user_with_two_capabilities_can_become_another() {
 }
 
 fn an_ordinary_user_is_told_the_truth() {
-    for words in [["ordinary", "oneself"], ["ordinary", "user 0 0"], ["ordinary", "user 70000 70000 5"]] {
+    for words in [["ordinary", "oneself"], ["ordinary", "become 0 0"], ["ordinary", "become 70000 70000 5"]] {
         assert!(fails(&words, "setgroups EPERM"));
         assert!(fails(&[&words[..], &["spawn /bin/sleep 1000"]].concat(), "setgroups EPERM"));
     }
 }
 
 fn where_setgroups_is_denied_there_is_no_daemon() {
-    for user in ["user 0 0", "user 0 0 0", "user 1 1"] {
+    for user in ["become 0 0", "become 0 0 0", "become 1 1"] {
         fails(&["deny_groups", user], "setgroups EPERM");
         fails(&["deny_groups", user, "spawn /bin/sleep 1000"], "setgroups EPERM");
     }
@@ -529,13 +528,13 @@ fn ids_that_a_user_namespace_does_not_know_are_refused() {
         return;
     }
     for (user, expected) in [
-        ("user 5000 500", "setresuid EINVAL"),
-        ("user 500 5000", "setresgid EINVAL"),
-        ("user 500 500 5000", "setgroups EINVAL"),
+        ("become 5000 500", "setresuid EINVAL"),
+        ("become 500 5000", "setresgid EINVAL"),
+        ("become 500 500 5000", "setgroups EINVAL"),
     ] {
         fails(&["map 1000", user], expected);
     }
-    let mut start = Start::with(&["map 1000", "user 500 501 7,9,3", "return", "then ready"]);
+    let mut start = Start::with(&["map 1000", "become 500 501 7,9,3", "return", "then ready"]);
     let answer = start.answer();
     if !answer.skipped() {
         let pid = number(answer.outcome.strip_prefix("daemon ").unwrap());
@@ -548,7 +547,7 @@ fn too_many_processes_of_that_user_are_an_error_of_exec() {
         return;
     }
     let uid = 200_000 + process::id();
-    let user = format!("user {uid} 70000");
+    let user = format!("become {uid} 70000");
     let spawn = "spawn /bin/sleep 1000";
     // The kernel counts before the process changes its user: with as many as the limit, there may be one more.
     while_a_program_runs(&["own_processes 1", &user, spawn], |_| {
@@ -586,7 +585,7 @@ fn log_and_pid_file_are_opened_before_and_stay_roots() {
         assert_eq!(untty::pid_file_read(c(&pid_file)).unwrap(), Some(pid));
     };
     let stdout = format!("stdout file {log}");
-    let words = [stdout.as_str(), "stderr stdout", &format!("pid_file {pid_file}"), "user 70000 70001"];
+    let words = [stdout.as_str(), "stderr stdout", &format!("pid_file {pid_file}"), "become 70000 70001"];
     while_it_runs(&words, |daemon| {
         assert_eq!(daemon.order("write 1 hello"), "wrote 5");
         is_owner(daemon.pid);
@@ -604,7 +603,24 @@ fn log_and_pid_file_are_opened_before_and_stay_roots() {
     assert_eq!(untty::pid_file_read(c(&pid_file)).unwrap(), None);
 }
 
+fn a_program_that_only_root_may_execute_is_an_error() {
+    if !can_change_user() {
+        return;
+    }
+    let secret = scratch();
+    let program = secret.file("sleep");
+    copy(Path::new("/bin/sleep"), &program);
+    fs::set_permissions(secret.path(), Permissions::from_mode(0o700)).unwrap();
+    assert!(fails(&["become 70000 70000", &format!("spawn {program} 1000")], "exec EACCES"));
+    let line = format!("untty: exec: {program}: EACCES");
+    assert!(command_fails(&[], &["-u", "70000:70000", &program, "1000"], 126, &line));
+    while_a_program_runs(&["become 0 0", &format!("spawn {program} 1000")], |pid| assert_eq!(ids(pid).0, 0));
+}
+
 // Users, by the command.
+
+/// The ids and the groups, or what the command says instead.
+type Who = Result<(u32, u32, Vec<u32>), String>;
 
 /// A directory to be /etc, with just these files.
 fn etc(passwd: Option<&[u8]>, group: Option<&[u8]>) -> Scratch {
@@ -619,7 +635,7 @@ fn etc(passwd: Option<&[u8]>, group: Option<&[u8]>) -> Scratch {
 }
 
 /// Who `-u USER` is in that /etc: the ids and, sorted and each once, the groups; or what the command says instead.
-fn who(etc: &Scratch, user: &str) -> Result<(u32, u32, Vec<u32>), String> {
+fn who(etc: &Scratch, user: &str) -> Who {
     let bind = format!("etc {}", etc.path().display());
     let mut started = start_command(&[&bind], &["untty", "-P", "-u", user, SLEEP[0], SLEEP[1]]);
     assert_eq!(started.said.len(), 1, "{user}: {:?}", started.said);
@@ -743,7 +759,7 @@ fn both_backends_read_the_files_alike() {
     let nobody = || Err(no_such("user", "joe"));
     let long = [b"long:x:1:1:".as_slice(), &[b'x'; 100_000], b":/:\njoe:x:70010:70011:::\n"].concat();
     let longer = [[b'n'; 100_000].as_slice(), b":x:1:1:::\njoe:x:70010:70011:::\n"].concat();
-    let tables: [(&[u8], Result<(u32, u32, Vec<u32>), String>); 31] = [
+    let tables: [(&[u8], Who); 31] = [
         (b"joe:x:70010:70011:::\n", joe()),
         (b"joe::70010:70011:::\n", joe()),
         (b"joe:x:70010:70011:::", joe()),
@@ -759,7 +775,7 @@ fn both_backends_read_the_files_alike() {
         (b"+\n-\n+@netgroup\njoe:x:70010:70011:::\n", joe()),
         (b":x:70010:1:::\njoe:x:70010:70011:::\n", joe()),
         (b"#joe:x:1:1:::\n# joe:x:1:1:::\njoe:x:70010:70011:::\n", joe()),
-        (b"jo\0e:x:1:1:::\njoe:x\0:1:1:::\njoe:x:70010:70011:::\n", joe()),
+        (b"jo\0e:x:1:1:::\njoe\0:x:1:1:::\njoe:x:1\0:1:::\njoe:x:70010:70011:::\n", joe()),
         (b"joe:x:70010:70011:a\0b::\n", joe()),
         (b"JOE:x:1:1:::\njoey:x:1:1:::\njo:x:1:1:::\njoe :x:1:1:::\njoe:x:70010:70011:::\n", joe()),
         (&long, joe()),
@@ -949,16 +965,12 @@ fn without_files_numbers_do() {
 
 // The root directory.
 
-/// A root directory with a shell, `sleep`, `cat` and what they need, and nothing else: neither /dev nor /proc.
-///
-/// ```text
-/// /bin/{sh,sleep,cat}  /programs/{tool,plain}  /links/tool -> /programs/tool  /links/only -> (outside)  /etc-less
-/// ```
+/// A root directory with a shell, `sleep`, what they need, and scripts. Neither /dev nor /proc nor /etc, and links that
+/// lead nowhere but inside.
 fn new_root() -> Scratch {
     let root = scratch();
-    for program in ["sh", "sleep", "cat"] {
-        let program = fs::canonicalize(format!("/bin/{program}")).unwrap();
-        copy_program(&root, &program);
+    for program in ["sh", "sleep"] {
+        copy_program(&root, program);
     }
     for directory in ["programs", "links", "empty"] {
         fs::create_dir(root.file(directory)).unwrap();
@@ -968,19 +980,19 @@ fn new_root() -> Scratch {
     put(&root, "programs/plain", "#!/bin/sh\n", 0o644);
     symlink("/programs/tool", root.file("links/tool")).unwrap();
     symlink("/programs", root.file("links/place")).unwrap();
-    symlink("/bin/sleep", root.file("links/nap")).unwrap();
     root
 }
 
-/// Copies a program to /bin, and the libraries that it needs to where they are.
-fn copy_program(root: &Scratch, program: &Path) {
-    let said = Command::new("ldd").arg(program).output().expect("ldd").stdout;
+/// Copies a program of /bin, and the libraries that it needs to where they are.
+fn copy_program(root: &Scratch, name: &str) {
+    let program = format!("/bin/{name}");
+    // Of a static program, ldd knows nothing.
+    let said = Command::new("ldd").arg(&program).output().expect("ldd").stdout;
     let said = String::from_utf8(said).unwrap();
-    let libraries = said.split_whitespace().filter(|word| word.starts_with('/'));
-    for library in libraries {
+    for library in said.split_whitespace().filter(|word| word.starts_with('/')) {
         copy(Path::new(library), &root.file(&library[1..]));
     }
-    copy(program, &root.file(&format!("bin/{}", program.file_name().unwrap().to_str().unwrap().replace("dash", "sh"))));
+    copy(Path::new(&program), &root.file(&program[1..]));
 }
 
 /// By another process: nothing that is started here meanwhile can hold it open for writing, which would be ETXTBSY.
@@ -1032,6 +1044,12 @@ fn a_root_without_dev_and_proc_is_enough() {
     let root_word = format!("root {path}");
     let words = ["as_root", &root_word, "spawn /bin/sleep 1000"];
     while_a_program_runs(&words, |pid| {
+        assert_eq!(places(pid), (path.clone(), path.clone()));
+        (0..=2).for_each(|fd| is_null(pid, fd));
+        has_just_open(pid, &[0, 1, 2]);
+    });
+    // A daemon that executes nothing: it says that it is ready, and stops.
+    while_a_program_runs(&["as_root", &root_word, "return", "first ready", "first die 19"], |pid| {
         assert_eq!(places(pid), (path.clone(), path.clone()));
         (0..=2).for_each(|fd| is_null(pid, fd));
         has_just_open(pid, &[0, 1, 2]);
@@ -1226,7 +1244,7 @@ fn root_and_user_go_together() {
     }
     let (root, outside) = (new_root(), scratch());
     let path = path_of(&root);
-    let words = [&format!("root {path}"), "user 70000 70001 5", "directory /programs", "spawn /bin/sleep 1000"];
+    let words = [&format!("root {path}"), "become 70000 70001 5", "directory /programs", "spawn /bin/sleep 1000"];
     while_a_program_runs(&words, |pid| {
         assert_eq!(ids(pid), (70000, 70001, vec![5]));
         assert_eq!(places(pid), (path.clone(), format!("{path}/programs")));
@@ -1234,8 +1252,10 @@ fn root_and_user_go_together() {
     // Names are looked up outside; the root has no /etc.
     let (etc, log) = (etc(Some(PASSWD), Some(GROUP)), outside.file("log"));
     let bind = format!("etc {}", etc.path().display());
-    let command = ["-r", &path, "-u", "joe", "-o", &log, "/bin/sleep", "1000"];
+    let pid_file = outside.file("pid");
+    let command = ["-r", &path, "-u", "joe", "-o", &log, "-p", &pid_file, "/bin/sleep", "1000"];
     command_runs(&[&bind], &command, |pid| {
+        assert_eq!(untty::pid_file_read(c(&pid_file)).unwrap(), Some(pid));
         assert_eq!(ids(pid), (70010, 70011, vec![101, 102, 103, 70011]));
         assert_eq!(places(pid), (path.clone(), path.clone()));
         assert_eq!(fs::read_link(format!("/proc/{pid}/fd/1")).unwrap(), Path::new(&log));
