@@ -41,7 +41,7 @@ impl Credentials<'_> {
         let proven = sys::getresuid()? == [self.uid; 3]
             && sys::getresgid()? == [self.gid; 3]
             && self.has_just_these_groups()?
-            && (self.uid == 0 || sys::capget()? == [0, 0])
+            && (self.uid == 0 || sys::capget()? == [0; 3])
             && (self.uid == uid_before || cannot_be(uid_before));
         if proven { Ok(()) } else { Err(Errno::EPERM) }
     }

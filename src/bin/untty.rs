@@ -138,7 +138,8 @@ fn launch_in_root(daemon: &Daemon<'_>, command: Text, program: Program) -> Resul
         let started = launch_path(daemon, path, program);
         match started {
             Err(error) if error.step() == Step::Exec && program::is_elsewhere(error.errno()) => {
-                worst = program::worse(worst, error.errno());
+                let is_path = command.to_bytes().contains(&b'/');
+                worst = if is_path { error.errno() } else { program::worse(worst, error.errno()) };
                 None
             }
             started => Some(started),

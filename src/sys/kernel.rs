@@ -94,13 +94,13 @@ pub type CapabilitySet = u64;
 /// What `capget` and `capset` want first: `_LINUX_CAPABILITY_VERSION_3`, and 0 for the calling thread.
 pub(super) const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
 
-/// Effective and permitted, from two rows of (effective, permitted, inheritable), the lower 32 bits first.
-pub(super) const fn capabilities([low, high]: [[u32; 3]; 2]) -> [CapabilitySet; 2] {
+/// Effective, permitted and inheritable, from two rows of these, the lower 32 bits first.
+pub(super) const fn capabilities([low, high]: [[u32; 3]; 2]) -> [CapabilitySet; 3] {
     const fn join(low: u32, high: u32) -> CapabilitySet {
         (high as CapabilitySet) << u32::BITS | low as CapabilitySet
     }
-    let ([effective, permitted, _], [more_effective, more_permitted, _]) = (low, high);
-    [join(effective, more_effective), join(permitted, more_permitted)]
+    let ([effective, permitted, inheritable], [more_effective, more_permitted, more_inheritable]) = (low, high);
+    [join(effective, more_effective), join(permitted, more_permitted), join(inheritable, more_inheritable)]
 }
 
 /// The address of a socket in the file system or in the abstract namespace: `struct sockaddr_un`.

@@ -558,9 +558,10 @@ pub fn getresuid() -> Result<[u32; 3], Errno> {
     Ok([real, effective, saved])
 }
 
-/// `capget()`: this thread's effective and permitted capabilities.
-pub fn capget() -> Result<[CapabilitySet; 2], Errno> {
-    let mut data = [[0_u32; 3]; 2];
+/// `capget()`: this thread's effective, permitted and inheritable capabilities.
+pub fn capget() -> Result<[CapabilitySet; 3], Errno> {
+    // All ones, so that a call that writes nothing does not look like none.
+    let mut data = [[u32::MAX; 3]; 2];
     // SAFETY: header and data are of the version that the header names.
     check(unsafe { syscall!(CAPGET, CAPABILITY_HEADER.as_ptr(), data.as_mut_ptr()) })?;
     Ok(capabilities(data))

@@ -47,16 +47,7 @@ pub struct Plan {
 
 /// Does what its words say. See [`Plan::take`].
 pub fn caller(arguments: &[String]) {
-    let mut plan = Plan {
-        meeting: arguments[0].clone(),
-        daemon: Daemon::new(),
-        spawn: None,
-        first: Vec::new(),
-        then: Vec::new(),
-        descriptors: None,
-        watched: None,
-        forbidden: None,
-    };
+    let mut plan = Plan::new(&arguments[0]);
     forget_the_tests_parents();
     for word in &arguments[1..] {
         plan.take(word);
@@ -88,6 +79,19 @@ pub fn caller_as_pid_1(arguments: &[String]) {
 }
 
 impl Plan {
+    pub fn new(meeting: &str) -> Self {
+        Self {
+            meeting: meeting.to_owned(),
+            daemon: Daemon::new(),
+            spawn: None,
+            first: Vec::new(),
+            then: Vec::new(),
+            descriptors: None,
+            watched: None,
+            forbidden: None,
+        }
+    }
+
     pub fn take(&mut self, word: &str) {
         let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
         let daemon = self.daemon;
@@ -334,6 +338,7 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
         }
         "group" => format!("group {}", unsafe { libc::setpgid(0, 0) }),
         "session" => format!("session {}", unsafe { libc::setsid() } > 0),
+        "regain" => regain(),
         "write" => {
             let (fd, text) = rest.split_once(' ').unwrap();
             format!("wrote {}", unsafe { libc::write(number(fd), text.as_ptr().cast(), text.len()) })
@@ -347,6 +352,22 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
     }
 }
 
+/// Tries to be root again in every way there is: what came of each.
+fn regain() -> String {
+    let (root, unchanged) = (0_u32, u32::MAX);
+    let tries = [
+        unsafe { libc::setgroups(1, &raw const root) },
+        unsafe { libc::setresgid(root, root, root) },
+        unsafe { libc::setresgid(unchanged, root, unchanged) },
+        unsafe { libc::setgid(root) },
+        unsafe { libc::setresuid(root, root, root) },
+        unsafe { libc::setresuid(unchanged, root, unchanged) },
+        unsafe { libc::setuid(root) },
+        unsafe { libc::chroot(c"/".as_ptr()) },
+    ];
+    if tries.iter().all(|result| *result == -1) { "refused".to_owned() } else { format!("{tries:?}") }
+}
+
 /// What a spawned program does: it calls, tells its state, and obeys.
 pub fn program(arguments: &[String]) {
     let state = state();
@@ -358,9 +379,10 @@ pub fn program(arguments: &[String]) {
     listen(&mut call, &mut None);
 }
 
-/// The state, and also every signal's disposition as the kernel keeps it, and whether there are children.
+/// The state, and also every signal's disposition as the kernel keeps it, whether there are children, and who it is.
 pub fn whole_state() -> State {
     let mut state = state();
+    state.extend(who_is(unsafe { libc::getpid() }));
     for signal in 1..=64 {
         let mut disposition = [0_usize; 8];
         let none = ptr::null::<usize>();
@@ -372,6 +394,19 @@ pub fn whole_state() -> State {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     let children = unsafe { libc::waitid(libc::P_ALL, 0, information.as_mut_ptr(), options) };
     state.insert("children".to_owned(), if children == 0 { "some" } else { "none" }.to_owned());
+    state
+}
+
+/// User, groups, capabilities and root directory of a process.
+pub fn who_is(pid: i32) -> State {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let wanted = ["Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs"];
+    let lines = status.lines().filter_map(|line| line.split_once(':')).filter(|line| wanted.contains(&line.0));
+    // The colon: an empty list would be no line to the test.
+    let mut state: State =
+        lines.map(|(key, value)| (key.to_owned(), format!(":{}", value.trim().replace('\t', " ")))).collect();
+    let root = fs::read_link(format!("/proc/{pid}/root"));
+    state.insert("root".to_owned(), root.map_or("unknown".to_owned(), |path| path.display().to_string()));
     state
 }
 
@@ -497,7 +532,15 @@ pub fn filter(rest: &str, deadly: Option<seccompiler::SeccompAction>) {
         "ftruncate" => &[libc::SYS_ftruncate],
         "pread" => &[libc::SYS_pread64],
         "pwrite" => &[libc::SYS_pwrite64],
+        "chroot" => &[libc::SYS_chroot],
+        "setgroups" => &[libc::SYS_setgroups],
+        "getgroups" => &[libc::SYS_getgroups],
+        "setresgid" => &[libc::SYS_setresgid],
+        "getresgid" => &[libc::SYS_getresgid],
         "setresuid" => &[libc::SYS_setresuid],
+        "getresuid" => &[libc::SYS_getresuid],
+        "capset" => &[libc::SYS_capset],
+        "capget" => &[libc::SYS_capget],
         other => panic!("what is {other:?}?"),
     };
     let action = deadly.unwrap_or_else(|| SeccompAction::Errno(words.next().unwrap().parse().unwrap()));

@@ -9,9 +9,9 @@ const GROUP: &CStr = c"/etc/group";
 
 pub(super) fn user(wanted: Wanted<'_>) -> Result<Option<Entry>, Errno> {
     let Some(mut file) = File::open(PASSWD)? else { return Ok(None) };
-    while !file.is_at_end()? {
+    while file.is_at_entry()? {
         // name:password:uid:gid:...
-        let (name, _, uid, gid) = (file.field()?, file.field()?, file.field()?, file.field()?);
+        let (name, _, uid, gid) = (file.field()?, file.field()?, file.field()?, file.last_field()?);
         file.end_line()?;
         let (Some(name), Some(uid), Some(gid)) = (name, number(uid), number(gid)) else { continue };
         let found = match &wanted {
@@ -27,7 +27,7 @@ pub(super) fn user(wanted: Wanted<'_>) -> Result<Option<Entry>, Errno> {
 
 pub(super) fn group(name: &Name) -> Result<Option<u32>, Errno> {
     let Some(mut file) = File::open(GROUP)? else { return Ok(None) };
-    while !file.is_at_end()? {
+    while file.is_at_entry()? {
         let entry = file.group()?;
         file.end_line()?;
         if let Some((found, gid)) = entry {
@@ -51,6 +51,7 @@ pub(super) fn groups_of(name: &Name, gid: u32, groups: &mut [u32; MOST_GROUPS]) 
     };
     add(gid)?;
     if let Some(mut file) = File::open(GROUP)? {
+        // The C library does not ask here what a line begins with.
         while !file.is_at_end()? {
             let entry = file.group()?;
             let member = file.has_member(name)?;
@@ -102,18 +103,39 @@ impl File {
         Ok(self.peek()?.is_none())
     }
 
+    /// Comes to the next entry: past blanks, empty lines, comments, and what names starting with `+` and `-` ask of NIS
+    /// (nsswitch.conf(5), compat), as the C library does. False at the end.
+    fn is_at_entry(&mut self) -> Result<bool, Errno> {
+        loop {
+            match self.peek()? {
+                None => return Ok(false),
+                Some(b'#' | b'+' | b'-') => self.end_line()?,
+                Some(byte) if byte.is_ascii_whitespace() => self.at += 1,
+                Some(_) => return Ok(true),
+            }
+        }
+    }
+
     /// The field that begins here, and past its colon. `None` when the line ends before that colon, or when it is too
     /// long for a name.
     fn field(&mut self) -> Result<Option<Name>, Errno> {
+        let field = self.last_field()?;
+        // The colon.
+        match self.peek()? {
+            None | Some(b'\n') => return Ok(None),
+            Some(_) => self.at += 1,
+        }
+        Ok(field)
+    }
+
+    /// The field that begins here, up to its colon or the end of the line. `None` when it is too long for a name.
+    fn last_field(&mut self) -> Result<Option<Name>, Errno> {
         let mut name = Name::new();
         loop {
             match self.peek()? {
-                None | Some(b'\n') => return Ok(None),
+                None | Some(b'\n' | b':') => return Ok(name.as_c_str().is_some().then_some(name)),
                 Some(byte) => {
                     self.at += 1;
-                    if byte == b':' {
-                        return Ok(name.as_c_str().is_some().then_some(name));
-                    }
                     name.put(byte);
                 }
             }
@@ -122,7 +144,10 @@ impl File {
 
     /// name:password:gid:
     fn group(&mut self) -> Result<Option<(Name, u32)>, Errno> {
-        let (name, _, gid) = (self.field()?, self.field()?, self.field()?);
+        let (name, _, gid) = (self.field()?, self.field()?, self.last_field()?);
+        if self.peek()? == Some(b':') {
+            self.at += 1;
+        }
         Ok(name.filter(|name| !name.bytes().is_empty()).zip(number(gid)))
     }
 
@@ -143,6 +168,7 @@ impl File {
                     match byte {
                         b'\n' => return Ok(found),
                         b',' => {}
+                        byte if byte.is_ascii_whitespace() && member.bytes().is_empty() => {}
                         byte => member.put(byte),
                     }
                 }
