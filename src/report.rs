@@ -164,6 +164,9 @@ struct Watched<'a> {
     program: Option<&'a Awaited<'a>>,
 }
 
+/// The daemon died before it was ready.
+const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
+
 /// What happens while the caller waits.
 enum Event {
     Said(Message),
@@ -197,13 +200,13 @@ impl Listener {
             outlive_group(wait.leader);
         }
         match (outcome, wait.awaited.errno()) {
-            (Err(_) | Ok(Outcome::GaveUp(_)), Some(errno)) => Err(Error::new(Step::Notify, errno)),
+            // It ended by itself, and had said why.
+            (Err(DEAD) | Ok(Outcome::GaveUp(_)), Some(errno)) => Err(Error::new(Step::Notify, errno)),
             (outcome, _) => outcome,
         }
     }
 
     fn outcome(&self, wait: &Wait<'_>, daemon: &mut Option<c_int>) -> Result<Outcome, Error> {
-        const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
         let mut watched = Watched { deadline: wait.deadline, ..Watched::default() };
         let mut gone = false;
         loop {

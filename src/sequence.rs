@@ -46,6 +46,7 @@ impl Daemon<'_> {
     pub(crate) fn start(&self, after: After<'_>) -> Result<Process, Error> {
         self.refuse_bad_options()?;
         self.refuse_threads()?;
+        self.refuse_closed_descriptors()?;
         let supervised = self.is_supervised();
         let mut pid_file = self.pid_file.map(pid_file::open).transpose()?;
         let (outfit, awaited) = self.open_outfit(&after, supervised)?;
@@ -105,6 +106,12 @@ impl Daemon<'_> {
         Err(Error::new(Step::Threads, Errno::EBUSY))
     }
 
+    /// 0: before anything is opened, which would get the number of a descriptor that is not open, and be taken for it.
+    fn refuse_closed_descriptors(&self) -> Result<(), Error> {
+        stdio::refuse_closed(&self.streams)?;
+        self.ready_fd.map_or(Ok(()), |fd| sys::fd_flags(fd).map(drop).map_err(Error::at(Step::Notify)))
+    }
+
     fn is_supervised(&self) -> bool {
         self.stay_if_supervised && supervisor::supervisor(self.environment_or_own()).is_some()
     }
@@ -120,9 +127,6 @@ impl Daemon<'_> {
         let is_exec = matches!(after, After::Exec { .. });
         let tell = self.tell_supervisor && !is_exec;
         let supervisor = if tell { supervisor::connect(self.environment_or_own())? } else { None };
-        if let Some(fd) = self.ready_fd {
-            sys::fd_flags(fd).map_err(Error::at(Step::Notify))?;
-        }
         let readiness = if is_exec && !supervised { self.readiness } else { Readiness::Executed };
         let (awaited, promise) = readiness::open(readiness).map_err(Error::at(Step::Notify))?;
         if let (Some(credentials), Awaited::Notify(socket)) = (self.credentials, &awaited) {

@@ -53,6 +53,16 @@ enum Source {
     Foreign(c_int),
 }
 
+/// Refuses descriptors that are not open.
+pub(crate) fn refuse_closed(streams: &[Stdio<'_>; 3]) -> Result<(), Error> {
+    for ((_, step), stdio) in STREAMS.into_iter().zip(streams) {
+        if let Stdio::Fd(fd) = stdio {
+            sys::fd_flags(*fd).map_err(Error::at(step))?;
+        }
+    }
+    Ok(())
+}
+
 /// Opens everything that can fail to open.
 pub(crate) fn open(streams: &[Stdio<'_>; 3]) -> Result<Streams, Error> {
     let mut opened = Streams { sources: [const { Source::Inherit }; 3], null: None };
@@ -73,7 +83,7 @@ fn open_one(stream: c_int, stdio: Stdio<'_>, null: &mut Option<Fd>) -> Result<So
         }
         // 0 to 2 are about to be replaced themselves, so that two of them can change places.
         Stdio::Fd(fd) if fd <= sys::STDERR => Fd::duplicate(fd).map(Source::Own),
-        Stdio::Fd(fd) => sys::fd_flags(fd).map(|_| Source::Foreign(fd)),
+        Stdio::Fd(fd) => Ok(Source::Foreign(fd)),
         Stdio::File(path) if stream == sys::STDIN => Fd::open(path, sys::O_RDONLY | sys::O_NOCTTY, 0).map(Source::Own),
         Stdio::File(path) => open_log(path).map(Source::Own),
         Stdio::Console => open_at_once(c"/dev/console", sys::O_RDWR, 0, 0).map(Source::Own),

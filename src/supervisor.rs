@@ -73,7 +73,7 @@ fn parent_is(name: &[u8]) -> bool {
 pub fn listen_fds(environment: Environment) -> Range<i32> {
     let for_us = environment.number(b"LISTEN_PID") == Some(own_pid());
     let count = environment.number(b"LISTEN_FDS").filter(|_| for_us).and_then(|count| c_int::try_from(count).ok());
-    FIRST_LISTENED..FIRST_LISTENED.saturating_add(count.unwrap_or(0))
+    FIRST_LISTENED..count.and_then(|count| FIRST_LISTENED.checked_add(count)).unwrap_or(FIRST_LISTENED)
 }
 
 /// `SD_LISTEN_FDS_START`
