@@ -19,7 +19,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use std::{env, fs, thread};
@@ -88,7 +89,7 @@ fn main() {
             ("rust_examples_do_the_same", rust_examples_do_the_same),
             ("rust_example_without_std_is_a_daemon", rust_example_without_std_is_a_daemon),
         ],
-        &[],
+        &[("listen", listen)],
     );
 }
 
@@ -1166,6 +1167,7 @@ impl Holder {
         fs::remove_file(meeting.path()).expect("the meeting is over");
         let pid = visitor.line().and_then(|line| line.parse().ok()).expect("its pid");
         let answers = [(); 3].map(|()| visitor.line().expect("an answer"));
+        assert_eq!(visitor.line().as_deref(), Some("alone again"));
         assert_eq!(warden.caller(), End::Exited(0));
         Self { warden, visitor, pid, answers }
     }
@@ -1269,7 +1271,8 @@ impl Supervisor {
     }
 
     fn abstract_one() -> Self {
-        let name = format!("untty-{}-{:?}", std::process::id(), thread::current().id());
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("untty-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let address = SocketAddr::from_abstract_name(&name).expect("an address");
         Self::new(UnixDatagram::bind_addr(&address).expect("a socket"), format!("@{name}"))
     }
@@ -1448,12 +1451,27 @@ fn assert_in_vain(mut warden: Warden, mut daemon: Visitor, errnos: [Errno; 2]) {
     assert_eq!(warden.caller(), End::Exited(3));
 }
 
+/// A supervisor in a process of its own: nothing else that this test starts has its socket, not even for a moment.
+fn listen(arguments: &[String]) {
+    let _socket = UnixDatagram::bind(&arguments[0]).expect("a socket");
+    println!("listening");
+    // Until it is killed, or the test is gone.
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("a pipe");
+}
+
 fn supervisor_that_goes_is_told_of() {
     for flavour in FLAVOURS {
         let scratch = Scratch::new();
-        let supervisor = Supervisor::at(&scratch);
-        let (warden, mut daemon) = start_told(&supervisor, flavour, "supervisor goes", &scratch);
-        drop(supervisor);
+        let name = scratch.file("notify");
+        let mut listener = harness::helper("listen");
+        let listener = listener.arg(&name).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut listener = listener.spawn().expect("a helper");
+        let mut line = String::new();
+        BufReader::new(listener.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("it listens");
+        let named = Supervisor::new(UnixDatagram::unbound().expect("a socket"), name);
+        let (warden, mut daemon) = start_told(&named, flavour, "supervisor goes", &scratch);
+        listener.kill().expect("it lives");
+        listener.wait().expect("a child");
         daemon.say("it is gone");
         assert_in_vain(warden, daemon, [Errno::ECONNREFUSED, Errno::ENOTCONN]);
     }

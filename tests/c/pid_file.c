@@ -19,6 +19,7 @@ static void say_by_a_child(int call, const char *path) {
         _exit(0);
     }
     waitpid(child, NULL, 0);
+    say(call, "alone again\n");
 }
 
 int main(int argc, char **argv) {
