@@ -1,7 +1,7 @@
-# The C side: libuntty.a, libuntty.so, untty.h, untty.pc and the command.
+# The C side: libuntty.a, libuntty.so, untty.h, untty.pc, the command and the man pages.
 #
 #   make [BACKEND=libc|raw] [TARGET=triple]      builds them below target/c
-#   make install [PREFIX=/usr/local] [LIBDIR=…] [DESTDIR=…]
+#   make install [PREFIX=/usr/local] [LIBDIR=…] [MANDIR=…] [DESTDIR=…]
 #   make check                                   builds and runs every C example and all tests
 #   make header                                  writes include/untty.h anew from src/capi.rs
 #
@@ -14,6 +14,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
 CARGO ?= cargo
@@ -74,23 +75,32 @@ $(out)/untty: $(sources)
 	$(CARGO) build $(cargo_flags) --release --bin untty --features $(BACKEND)
 	cp $(cargo_out)release/untty $@
 
+# In terms of the prefix, if it lies below that; a path may have spaces in it.
+below_prefix = $(subst |,,$(subst |$(PREFIX)/,$${prefix}/,|$(1)))
+
 $(out)/untty.pc: untty.pc.in Cargo.toml Makefile FORCE
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))|' \
-	    -e 's|@INCLUDEDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))|' -e 's|@VERSION@|$(version)|' $< > $@
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(call below_prefix,$(LIBDIR))|' \
+	    -e 's|@INCLUDEDIR@|$(call below_prefix,$(INCLUDEDIR))|' -e 's|@VERSION@|$(version)|' $< > $@
 
 # The prefix may differ from the last time.
 .PHONY: FORCE
 FORCE:
 
+# Every exported function has a man page, which is untty(3).
 install: all
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR)
-	install -m 644 $(out)/libuntty.a $(DESTDIR)$(LIBDIR)/libuntty.a
-	install -m 755 $(out)/libuntty.so.$(version) $(DESTDIR)$(LIBDIR)/libuntty.so.$(version)
-	ln -sf libuntty.so.$(version) $(DESTDIR)$(LIBDIR)/libuntty.so.$(major)
-	ln -sf libuntty.so.$(version) $(DESTDIR)$(LIBDIR)/libuntty.so
-	install -m 644 $(out)/untty.pc $(DESTDIR)$(LIBDIR)/pkgconfig/untty.pc
-	install -m 644 include/untty.h $(DESTDIR)$(INCLUDEDIR)/untty.h
-	install -m 755 $(out)/untty $(DESTDIR)$(BINDIR)/untty
+	install -d "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(BINDIR)" \
+	    "$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man3"
+	install -m 644 $(out)/libuntty.a "$(DESTDIR)$(LIBDIR)/libuntty.a"
+	install -m 755 $(out)/libuntty.so.$(version) "$(DESTDIR)$(LIBDIR)/libuntty.so.$(version)"
+	ln -sf libuntty.so.$(version) "$(DESTDIR)$(LIBDIR)/libuntty.so.$(major)"
+	ln -sf libuntty.so.$(version) "$(DESTDIR)$(LIBDIR)/libuntty.so"
+	install -m 644 $(out)/untty.pc "$(DESTDIR)$(LIBDIR)/pkgconfig/untty.pc"
+	install -m 644 include/untty.h "$(DESTDIR)$(INCLUDEDIR)/untty.h"
+	install -m 755 $(out)/untty "$(DESTDIR)$(BINDIR)/untty"
+	install -m 644 man/untty.1 "$(DESTDIR)$(MANDIR)/man1/untty.1"
+	install -m 644 man/untty.3 "$(DESTDIR)$(MANDIR)/man3/untty.3"
+	echo ".so man3/untty.3" > $(out)/same.3
+	for name in $(exports); do install -m 644 $(out)/same.3 "$(DESTDIR)$(MANDIR)/man3/$$name.3" || exit; done
 
 # tests/c_interface.rs builds and runs the C examples, with both backends.
 check: all

@@ -469,7 +469,12 @@ unsafe fn detach(options: *const untty_options, handle: *mut untty_handle) -> Re
         // SAFETY: as above.
         return match unsafe { daemon.detach_ready() }? {
             Process::Caller { daemon } => Ok(daemon),
-            Process::Daemon(_) => Ok(0),
+            Process::Daemon(ours) => {
+                // It has been told, and without a handle nobody can tell it more.
+                let [_, supervisor, ..] = ours.descriptors();
+                drop((supervisor >= 0).then(|| fds::Fd::take(supervisor)));
+                Ok(0)
+            }
         };
     };
     // SAFETY: as above.

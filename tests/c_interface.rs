@@ -7,7 +7,7 @@
 
 mod harness;
 
-use harness::{End, Event, Meeting, PATIENCE, Scratch, State, Warden, differences, is_root, run};
+use harness::{End, Event, Meeting, PATIENCE, Scratch, State, Visitor, Warden, differences, is_root, run};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -15,9 +15,12 @@ use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use std::{env, fs, thread};
@@ -31,6 +34,7 @@ fn main() {
             ("header_is_clean_c", header_is_clean_c),
             ("header_is_clean_cxx", header_is_clean_cxx),
             ("install_puts_exactly_the_promised_files", install_puts_exactly_the_promised_files),
+            ("install_takes_paths_with_spaces", install_takes_paths_with_spaces),
             ("libraries_export_exactly_the_promised_names", libraries_export_exactly_the_promised_names),
             ("raw_libraries_need_no_symbol", raw_libraries_need_no_symbol),
             ("libraries_have_no_state_and_few_needs", libraries_have_no_state_and_few_needs),
@@ -55,15 +59,37 @@ fn main() {
             ("fail_without_a_handle_still_ends_the_process", fail_without_a_handle_still_ends_the_process),
             ("death_without_a_word_is_a_failure", death_without_a_word_is_a_failure),
             ("deadline_ends_the_start", deadline_ends_the_start),
+            ("pid_file_is_for_one_daemon_at_a_time", pid_file_is_for_one_daemon_at_a_time),
+            ("pid_file_is_its_owners_to_remove", pid_file_is_its_owners_to_remove),
+            ("stale_pid_file_is_taken_over", stale_pid_file_is_taken_over),
+            ("failed_start_puts_the_pid_file_back", failed_start_puts_the_pid_file_back),
+            ("supervisor_and_its_sockets_are_told_by_the_environment", supervisor_is_told_by_the_environment),
+            ("supervisor_is_told_by_the_parents_name", supervisor_is_told_by_the_parents_name),
+            ("notify_and_ready_speak_to_the_supervisor", notify_and_ready_speak_to_the_supervisor),
+            ("without_a_handle_the_supervisor_is_told_at_once", without_a_handle_the_supervisor_is_told_at_once),
+            ("nothing_is_said_without_a_supervisor_or_when_it_is_ignored", nothing_is_said_to_nobody),
+            ("daemon_never_talks_to_a_supervisor", daemon_never_talks_to_a_supervisor),
+            ("supervisor_that_goes_is_told_of_and_the_caller_waits_on", supervisor_that_goes_is_told_of),
+            ("ready_fd_gets_a_newline_and_is_closed", ready_fd_gets_a_newline_and_is_closed),
+            ("supervised_process_stays_what_it_is", supervised_process_stays_what_it_is),
+            ("process_that_is_not_supervised_forks_as_ever", process_that_is_not_supervised_forks_as_ever),
+            ("user_and_groups_are_as_asked", user_and_groups_are_as_asked),
+            ("user_without_privileges_is_refused", user_without_privileges_is_refused),
+            ("root_is_changed_when_the_files_are_open", root_is_changed_when_the_files_are_open),
+            ("log_is_opened_anew_in_its_place", log_is_opened_anew_in_its_place),
             ("example_shortest", example_shortest),
             ("example_tcp_server", example_tcp_server),
             ("example_keep_fd", example_keep_fd),
             ("example_what_changed", example_what_changed),
+            ("example_service", example_service),
+            ("example_service_as_another_user", example_service_as_another_user),
+            ("example_service_is_supervised", example_service_is_supervised),
+            ("example_of_the_manual", example_of_the_manual),
             ("example_freestanding", example_freestanding),
             ("rust_examples_do_the_same", rust_examples_do_the_same),
             ("rust_example_without_std_is_a_daemon", rust_example_without_std_is_a_daemon),
         ],
-        &[],
+        &[("listen", listen)],
     );
 }
 
@@ -124,7 +150,17 @@ fn make(arguments: &[String]) {
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS", "BACKEND", "TARGET", "CROSS"] {
         make.env_remove(name);
     }
-    for name in ["PREFIX", "LIBDIR", "DESTDIR", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS"] {
+    for name in [
+        "PREFIX",
+        "LIBDIR",
+        "INCLUDEDIR",
+        "BINDIR",
+        "MANDIR",
+        "DESTDIR",
+        "CARGO_TARGET_DIR",
+        "CARGO_BUILD_TARGET",
+        "CARGO_ENCODED_RUSTFLAGS",
+    ] {
         make.env_remove(name);
     }
     succeed(make.arg("-C").arg(ROOT).args(arguments));
@@ -288,7 +324,7 @@ fn changes(before: &State, after: &State) -> Vec<String> {
 /// The caller's state before, and the daemon's.
 struct Story {
     warden: Warden,
-    visitor: harness::Visitor,
+    visitor: Visitor,
     before: State,
     after: State,
     _scratch: Scratch,
@@ -387,7 +423,7 @@ fn install_puts_exactly_the_promised_files() {
         let stage = scratch.file("stage");
         make(&["install".into(), format!("BACKEND={backend}"), "PREFIX=/opt/x".into(), format!("DESTDIR={stage}")]);
         let found = succeed(Command::new("find").args([stage.as_str(), "!", "-type", "d", "-printf", "%P %y %m %l\n"]));
-        let found: BTreeSet<&str> = found.lines().map(str::trim_end).collect();
+        let found: BTreeSet<String> = found.lines().map(|line| line.trim_end().to_owned()).collect();
         let shared = format!("opt/x/lib/libuntty.so.{version} f 755");
         let promised = [
             "opt/x/bin/untty f 755".to_owned(),
@@ -397,10 +433,20 @@ fn install_puts_exactly_the_promised_files() {
             format!("opt/x/lib/libuntty.so.0 l 777 libuntty.so.{version}"),
             shared,
             "opt/x/lib/pkgconfig/untty.pc f 644".to_owned(),
+            "opt/x/share/man/man1/untty.1 f 644".to_owned(),
+            "opt/x/share/man/man3/untty.3 f 644".to_owned(),
         ];
-        // Man pages may come with it.
-        let found: BTreeSet<&str> = found.into_iter().filter(|line| !line.contains("/share/man/")).collect();
-        assert_eq!(found, promised.iter().map(String::as_str).collect());
+        let pages = EXPORTS.map(|name| format!("opt/x/share/man/man3/{name}.3 f 644"));
+        assert_eq!(found, promised.into_iter().chain(pages).collect());
+        for name in EXPORTS {
+            let page = fs::read_to_string(format!("{stage}/opt/x/share/man/man3/{name}.3")).expect("its page");
+            assert_eq!(page, ".so man3/untty.3\n", "{name}");
+        }
+        for page in ["untty.1", "untty.3"] {
+            let section = page.rsplit('.').next().expect("a section");
+            let installed = fs::read(format!("{stage}/opt/x/share/man/man{section}/{page}")).expect("the page");
+            assert!(installed == fs::read(Path::new(ROOT).join("man").join(page)).expect("the page"), "{page}");
+        }
         let header = fs::read_to_string(format!("{stage}/opt/x/include/untty.h")).expect("the header");
         let source = fs::read_to_string(Path::new(ROOT).join("include/untty.h")).expect("the header");
         assert!(header == source, "the installed header is the committed one");
@@ -416,6 +462,19 @@ fn install_puts_exactly_the_promised_files() {
         let (_, output, _) = run(Command::new(format!("{stage}/opt/x/bin/untty")).arg("--version"));
         assert_eq!(output.trim_end(), format!("untty {version}"));
     }
+}
+
+fn install_takes_paths_with_spaces() {
+    let scratch = Scratch::new();
+    let stage = scratch.file("a stage");
+    make(&["install".into(), "PREFIX=/opt/x y".into(), format!("DESTDIR={stage}")]);
+    for file in ["bin/untty", "include/untty.h", "lib/libuntty.so", "share/man/man1/untty.1"] {
+        assert!(Path::new(&stage).join("opt/x y").join(file).exists(), "{file}");
+    }
+    let mut command = Command::new("pkg-config");
+    command.env("PKG_CONFIG_PATH", format!("{stage}/opt/x y/lib/pkgconfig"));
+    let flags = succeed(command.args(["--cflags", "--libs", "untty"]));
+    assert_eq!(flags.trim(), r"-I/opt/x\ y/include -L/opt/x\ y/lib -luntty");
 }
 
 /// The names that `nm` tells, by those options, of that installed library.
@@ -515,6 +574,15 @@ step 14: ready
 step 15: wait
 step 16: exec
 step 17: fail
+step 18: chroot
+step 19: pid file
+step 20: setgroups
+step 21: setresgid
+step 22: setresuid
+step 23: privileges
+step 24: notify
+step 25: log
+step 26: unknown
 step 2147483647: unknown
 step -2147483648: unknown
 NULL: no error
@@ -549,6 +617,17 @@ NULL: no error
 8 41: setsid: cannot start a new session: errno 41
 8 133: setsid: cannot start a new session: EHWPOISON
 8 134: setsid: cannot start a new session: errno 134
+18 1: chroot: cannot change the root directory: EPERM
+19 17: pid file: already running or being started: EEXIST
+19 22: pid file: not a pid file: EINVAL
+19 13: pid file: cannot use the pid file: EACCES
+20 1: setgroups: cannot give up supplementary groups: EPERM
+21 22: setresgid: cannot change the group id: EINVAL
+22 11: setresuid: cannot change the user id: EAGAIN
+23 1: privileges: privileges are not gone for good: EPERM
+24 111: notify: cannot notify or be notified: ECONNREFUSED
+25 30: log: cannot open the log anew: EROFS
+26 2: unknown step: ENOENT
 version {version}
 "
     );
@@ -558,6 +637,7 @@ version {version}
 fn what_cannot_work_is_refused() {
     const OPTIONS: i32 = 1;
     const DIRECTORY: i32 = 11;
+    const ROOT: i32 = 18;
     let mut expected = String::new();
     let mut line = |name: &str, step: i32, errno: Errno| expected += &format!("{name}: -1 {step} {}\n", errno as i32);
     line("no options", OPTIONS, Errno::EFAULT);
@@ -568,7 +648,13 @@ fn what_cannot_work_is_refused() {
     for bit in 20..32 {
         line(&format!("flag {bit}"), OPTIONS, Errno::EINVAL);
     }
-    line("a user without the flag", OPTIONS, Errno::EINVAL);
+    for what in ["a user", "a group", "groups", "a count of groups"] {
+        line(&format!("{what} without the flag"), OPTIONS, Errno::EINVAL);
+    }
+    line("groups NULL", OPTIONS, Errno::EFAULT);
+    for what in ["group_count SIZE_MAX", "a group of -1", "uid -1", "gid -1"] {
+        line(what, OPTIONS, Errno::EINVAL);
+    }
     line("umask kept and set", OPTIONS, Errno::EINVAL);
     line("umask 01000", OPTIONS, Errno::EINVAL);
     line("umask UINT32_MAX", OPTIONS, Errno::EINVAL);
@@ -576,6 +662,8 @@ fn what_cannot_work_is_refused() {
     line("keep_count SIZE_MAX", OPTIONS, Errno::EINVAL);
     line("directory missing", DIRECTORY, Errno::ENOENT);
     line("directory empty", DIRECTORY, Errno::ENOENT);
+    line("root missing", ROOT, Errno::ENOENT);
+    line("root empty", ROOT, Errno::ENOENT);
     let streams = [("input", 3), ("output", 4), ("error", 5)];
     let mut each = |what: &str, step: Option<i32>, errno: Errno| {
         for (stream, its_step) in streams {
@@ -601,20 +689,87 @@ fn what_cannot_work_is_refused() {
     line("ready zeroed", 14, Errno::EINVAL);
     line("ready garbage", 14, Errno::EINVAL);
     expected += "ready without error: -1\ndetach without anything: -1\n";
+    expected += &(pid_files_refused() + &supervisors_refused());
     for flavour in FLAVOURS {
         let scratch = Scratch::new();
         let directory = scratch.file("files");
         fs::create_dir(&directory).expect("a directory");
+        fs::write(format!("{directory}/text"), "dear to somebody\n").expect("a file");
+        fs::write(format!("{directory}/long"), "1".repeat(33)).expect("a file");
+        fs::write(format!("{directory}/two"), "1\n").expect("a file");
+        fs::hard_link(format!("{directory}/two"), format!("{directory}/two again")).expect("a second name");
         let (end, output, orphans) = finish(&with(flavour.program("errors"), &[&directory]));
         assert_eq!(output, expected.lines().collect::<Vec<_>>(), "{flavour:?}");
         assert_eq!(end, End::Exited(0), "{flavour:?}");
-        // Two of them are found out by the daemon alone, which ends with a status of 1 unless it is killed before.
+        // Four of them are found out by the daemon alone, which ends with a status of 1 unless it is killed before.
         assert!(orphans.iter().all(|(_, end)| [End::Exited(1), End::Killed(9)].contains(end)), "{orphans:?}");
-        assert_eq!(orphans.len(), 2, "{orphans:?}");
+        assert_eq!(orphans.len(), 4, "{orphans:?}");
         let mut left: Vec<_> = fs::read_dir(&directory).expect("it").flatten().map(|entry| entry.file_name()).collect();
         left.sort();
-        assert_eq!(left, ["fifo", "link"], "nothing was created");
+        assert_eq!(left, ["fifo", "link", "long", "text", "two", "two again"], "nothing was created or removed");
+        assert_eq!(fs::read(format!("{directory}/text")).expect("it"), b"dear to somebody\n");
+        assert_eq!(fs::read(format!("{directory}/long")).expect("it"), [b'1'; 33]);
+        assert_eq!(fs::read(format!("{directory}/two")).expect("it"), b"1\n");
     }
+}
+
+/// What a program says that was refused.
+fn refused(what: &str, step: i32, errno: Errno) -> String {
+    format!("{what}: -1 {step} {}\n", errno as i32)
+}
+
+fn pid_files_refused() -> String {
+    const PID_FILE: i32 = 19;
+    let mut expected = String::new();
+    for (name, errno, read) in [
+        ("link", Errno::ELOOP, Err(Errno::ELOOP)),
+        ("fifo", Errno::EINVAL, Err(Errno::EINVAL)),
+        // Nobody owns what no daemon has written, and for that answer it need not be read.
+        ("text", Errno::EINVAL, Ok(0)),
+        ("long", Errno::EINVAL, Ok(0)),
+        ("two", Errno::EMLINK, Ok(0)),
+        ("missing/pid", Errno::ENOENT, Ok(0)),
+        ("", Errno::EISDIR, Err(Errno::EISDIR)),
+    ] {
+        expected += &refused(&format!("pid file '{name}'"), PID_FILE, errno);
+        expected += &match read {
+            Ok(pid) => format!("read '{name}': {pid} -7 -7\n"),
+            Err(errno) => refused(&format!("read '{name}'"), PID_FILE, errno),
+        };
+        let errno = if errno == Errno::ENOENT { errno } else { Errno::EPERM };
+        expected += &refused(&format!("remove '{name}'"), PID_FILE, errno);
+    }
+    let nulls = ["read NULL", "remove NULL"].map(|name| refused(name, PID_FILE, Errno::EFAULT)).concat();
+    expected + &nulls + "neither of them: -2\n"
+}
+
+fn supervisors_refused() -> String {
+    const NOTIFY: i32 = 24;
+    const LOG: i32 = 25;
+    let sockets = [
+        ("socket missing", Errno::ENOENT),
+        ("socket without a listener", Errno::ECONNREFUSED),
+        ("socket of a machine", Errno::EAFNOSUPPORT),
+        ("socket without a name", Errno::EAFNOSUPPORT),
+        ("socket with a long name", Errno::ENAMETOOLONG),
+        ("ready_fd not open", Errno::EBADF),
+        ("ready_fd -1", Errno::EBADF),
+    ];
+    let logs = [
+        ("log 'link'", Errno::ELOOP),
+        ("log 'fifo'", Errno::ENXIO),
+        ("log 'missing/log'", Errno::ENOENT),
+        ("log ''", Errno::EISDIR),
+        ("log in place of 987", Errno::EBADF),
+        ("log in place of -1", Errno::EBADF),
+        ("log NULL", Errno::EFAULT),
+    ];
+    let notices = [("notify NULL", Errno::EFAULT), ("notify zeroed", Errno::EINVAL), ("notify garbage", Errno::EINVAL)];
+    sockets.map(|(what, errno)| refused(what, NOTIFY, errno)).concat()
+        + &logs.map(|(what, errno)| refused(what, LOG, errno)).concat()
+        + "log without error: -1\n"
+        + &notices.map(|(what, errno)| refused(what, NOTIFY, errno)).concat()
+        + "notify without error: -1\n"
 }
 
 fn options_of_every_size() {
@@ -978,6 +1133,488 @@ fn deadline_ends_the_start() {
     }
 }
 
+// Pid files.
+
+const PID_FILE: i32 = 19;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).expect("a file")
+}
+
+fn refused_words(step: i32, errno: Errno) -> String {
+    format!("-1 {step} {}", errno as i32)
+}
+
+/// What a program of `tests/c` says about a pid file, in a process of its own.
+fn asked(flavour: Flavour, what: &str, path: &str) -> String {
+    succeed(&mut with(flavour.program("pid_file"), &[what, path])).trim_end().to_owned()
+}
+
+/// A daemon that holds a pid file.
+struct Holder {
+    warden: Warden,
+    visitor: Visitor,
+    pid: i32,
+    /// Who owns the file, asked by itself and by its child; and what comes of it when that child removes it.
+    answers: [String; 3],
+}
+
+impl Holder {
+    fn start(flavour: Flavour, scratch: &Scratch, path: &str) -> Self {
+        let meeting = Meeting::new(scratch);
+        let mut warden = Warden::start(&with(flavour.program("pid_file"), &["start", path, meeting.path()]));
+        let mut visitor = meeting.daemon();
+        fs::remove_file(meeting.path()).expect("the meeting is over");
+        let pid = visitor.line().and_then(|line| line.parse().ok()).expect("its pid");
+        let answers = [(); 3].map(|()| visitor.line().expect("an answer"));
+        assert_eq!(visitor.line().as_deref(), Some("alone again"));
+        assert_eq!(warden.caller(), End::Exited(0));
+        Self { warden, visitor, pid, answers }
+    }
+}
+
+fn pid_file_is_for_one_daemon_at_a_time() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let path = scratch.file("pid");
+        let mut holder = Holder::start(flavour, &scratch, &path);
+        let pid = holder.pid;
+        assert_eq!(read(&path), format!("{pid}\n"));
+        let stat = fs::metadata(&path).expect("the file");
+        assert_eq!((stat.mode() & 0o7777, stat.nlink()), (0o644, 1), "whatever the umask of 027");
+        let owner = format!("{pid} -7 -7");
+        assert_eq!(holder.answers, [owner.as_str(), &owner, &refused_words(PID_FILE, Errno::EPERM)], "{flavour:?}");
+        // With either backend, another program sees the same, and a second start is refused.
+        for other in FLAVOURS {
+            assert_eq!(asked(other, "read", &path), format!("{pid} -7 -7"));
+            let (end, output, orphans) = finish(&with(other.program("pid_file"), &["start", &path, "nobody"]));
+            let told = refused_words(PID_FILE, Errno::EEXIST);
+            assert_eq!(output, [format!("{told}: the caller, as it was")]);
+            assert_eq!((end, orphans), (End::Exited(120), vec![]));
+        }
+        assert_eq!(read(&path), format!("{pid}\n"), "untouched");
+        drop(holder.visitor);
+        assert_eq!(holder.warden.rest().len(), 1);
+    }
+}
+
+fn pid_file_is_its_owners_to_remove() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let path = scratch.file("pid");
+        let mut holder = Holder::start(flavour, &scratch, &path);
+        assert_eq!(asked(flavour, "remove", &path), refused_words(PID_FILE, Errno::EPERM), "{flavour:?}");
+        assert_eq!(read(&path), format!("{}\n", holder.pid));
+        holder.visitor.say("remove it");
+        assert_eq!(holder.visitor.line().as_deref(), Some("0 -7 -7"), "{flavour:?}");
+        assert!(!Path::new(&path).exists());
+        assert_eq!(holder.visitor.line(), Some(refused_words(PID_FILE, Errno::ENOENT)), "there is none any more");
+        assert_eq!(holder.visitor.line().as_deref(), Some("0 -7 -7"), "and nobody owns it");
+        // From then on another one may start, though the first one lives.
+        let second = Holder::start(flavour, &scratch, &path);
+        assert_eq!(asked(flavour, "read", &path), format!("{} -7 -7", second.pid));
+    }
+}
+
+fn stale_pid_file_is_taken_over() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let path = scratch.file("pid");
+        let mut first = Holder::start(flavour, &scratch, &path);
+        kill(Pid::from_raw(first.pid), Signal::SIGKILL).expect("it lives");
+        assert_eq!(first.warden.rest(), [(first.pid, End::Killed(9))]);
+        assert_eq!(read(&path), format!("{}\n", first.pid), "nobody removed it");
+        assert_eq!(asked(flavour, "read", &path), "0 -7 -7", "{flavour:?}");
+        assert_eq!(asked(flavour, "remove", &path), refused_words(PID_FILE, Errno::EPERM));
+        let second = Holder::start(flavour, &scratch, &path);
+        assert_eq!(read(&path), format!("{}\n", second.pid));
+        assert_eq!(asked(flavour, "read", &path), format!("{} -7 -7", second.pid));
+        drop(second);
+        // What is in use by another process by now is just as stale.
+        fs::write(&path, format!("{}\n", std::process::id())).expect("the file");
+        let third = Holder::start(flavour, &scratch, &path);
+        assert_eq!(read(&path), format!("{}\n", third.pid));
+    }
+}
+
+fn failed_start_puts_the_pid_file_back() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let path = scratch.file("pid");
+        for before in [None, Some(""), Some("12345\n")] {
+            if let Some(before) = before {
+                fs::write(&path, before).expect("a file");
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
+            }
+            let (end, output, _) = finish(&with(flavour.program("pid_file"), &["start and fail", &path]));
+            assert_eq!((end, output), (End::Exited(7), vec![]), "{flavour:?}: {before:?}");
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), before, "{flavour:?}");
+            if before.is_some() {
+                assert_eq!(fs::metadata(&path).expect("the file").mode() & 0o7777, 0o600);
+            }
+        }
+    }
+}
+
+// Supervisors.
+
+/// The supervisor's end of the socket that `NOTIFY_SOCKET` names.
+struct Supervisor {
+    socket: UnixDatagram,
+    name: String,
+}
+
+impl Supervisor {
+    fn at(scratch: &Scratch) -> Self {
+        let name = scratch.file("notify");
+        Self::new(UnixDatagram::bind(&name).expect("a socket"), name)
+    }
+
+    fn abstract_one() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("untty-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let address = SocketAddr::from_abstract_name(&name).expect("an address");
+        Self::new(UnixDatagram::bind_addr(&address).expect("a socket"), format!("@{name}"))
+    }
+
+    fn new(socket: UnixDatagram, name: String) -> Self {
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        Self { socket, name }
+    }
+
+    fn told_to(&self, mut command: Command) -> Command {
+        command.env("NOTIFY_SOCKET", &self.name);
+        command
+    }
+
+    /// The next message.
+    fn hears(&self) -> String {
+        let mut message = [0; 4096];
+        let length = self.socket.recv(&mut message).expect("a message");
+        String::from_utf8(message[..length].to_vec()).expect("text")
+    }
+
+    /// What was sent before has arrived.
+    fn has_heard_all(&self) -> bool {
+        self.socket.set_nonblocking(true).expect("a socket");
+        let result = self.socket.recv(&mut [0; 4096]);
+        self.socket.set_nonblocking(false).expect("a socket");
+        result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+fn supervisor_is_told_by_the_environment() {
+    for flavour in FLAVOURS {
+        let null = if flavour.is_raw() { "0 0" } else { "1 1" };
+        let expected = format!(
+            "\
+nothing: 0 0
+two sockets: 2 0
+the other way round: 2 0
+for another process: 0 0
+for nobody: 0 0
+no number: 0 0
+no digit: 0 0
+negative: 0 0
+as many as there can be: 2147483644 0
+more than that: 0 0
+systemd: 0 1
+systemd's other process: 0 0
+systemd's child's child: 0 0
+its own: 1 1
+NULL: {null}
+"
+        );
+        assert_eq!(succeed(&mut with(flavour.program("supervisor"), &["ask"])), expected, "{flavour:?}");
+    }
+}
+
+/// Without `INVOCATION_ID` and with it; and what the child of that process is told.
+fn supervisor_is_told_by_the_parents_name() {
+    for flavour in FLAVOURS {
+        for (name, who, invoked) in [("systemd", 0, 1), ("s6-supervise", 2, 2), ("runsv", 3, 3), ("runsvdir", 0, 0)] {
+            let output = succeed(&mut with(flavour.program("supervisor"), &["ask below", name]));
+            assert_eq!(output, format!("{name}: {who} {invoked}\nbelow: 0\n"), "{flavour:?}");
+        }
+    }
+}
+
+const NOTIFY: i32 = 24;
+const READY: i32 = 14;
+
+/// Starts a daemon in a mode of `tests/c/supervisor.c` and waits for its call.
+fn start_told(supervisor: &Supervisor, flavour: Flavour, mode: &str, scratch: &Scratch) -> (Warden, Visitor) {
+    let meeting = Meeting::new(scratch);
+    let command = with(flavour.program("supervisor"), &[mode, meeting.path()]);
+    let warden = Warden::start(&supervisor.told_to(command));
+    let visitor = meeting.daemon();
+    fs::remove_file(meeting.path()).expect("the meeting is over");
+    (warden, visitor)
+}
+
+fn notify_and_ready_speak_to_the_supervisor() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        for supervisor in [Supervisor::at(&scratch), Supervisor::abstract_one()] {
+            let mut modes = vec!["notify"];
+            if !flavour.is_raw() {
+                modes.push("notify by NULL");
+            }
+            for mode in modes {
+                let (mut warden, mut daemon) = start_told(&supervisor, flavour, mode, &scratch);
+                let pid = daemon.line().expect("its pid");
+                assert_eq!(daemon.line(), Some(refused_words(NOTIFY, Errno::EFAULT)), "{flavour:?}: state NULL");
+                for told in ["1 -7 -7".to_owned(), "0 -7 -7".to_owned(), refused_words(READY, Errno::EALREADY)] {
+                    assert_eq!(daemon.line(), Some(told), "{flavour:?}: {mode}");
+                }
+                for _ in 0..3 {
+                    assert_eq!(daemon.line().as_deref(), Some("1 -7 -7"), "{flavour:?}: {mode}");
+                }
+                assert_eq!(supervisor.hears(), "STATUS=before");
+                assert_eq!(supervisor.hears(), format!("READY=1\nMAINPID={pid}"), "{flavour:?}");
+                let reloading = supervisor.hears();
+                let time = reloading.strip_prefix("RELOADING=1\nSTATUS=after\nMONOTONIC_USEC=").expect("the time");
+                assert!(time.parse::<u64>().is_ok_and(|time| time > 0), "{reloading}");
+                assert_eq!(supervisor.hears(), "RELOADING=1\nMONOTONIC_USEC=5", "with a time of its own");
+                assert_eq!(supervisor.hears(), "STOPPING=1");
+                assert_eq!(warden.caller(), End::Exited(0));
+                drop(daemon);
+                assert_eq!(warden.rest().len(), 1);
+                assert!(supervisor.has_heard_all());
+            }
+        }
+    }
+}
+
+fn without_a_handle_the_supervisor_is_told_at_once() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let supervisor = Supervisor::at(&scratch);
+        let (mut warden, mut daemon) = start_told(&supervisor, flavour, "ready at once", &scratch);
+        let (_, after) = (daemon.state(), daemon.state());
+        assert_eq!(supervisor.hears(), format!("READY=1\nMAINPID={}", after["pid"]), "{flavour:?}");
+        assert!(supervisor.has_heard_all());
+        assert_eq!(descriptors(&after), [0, 1, 2], "{flavour:?}: nothing is left to be said");
+        assert_eq!(warden.caller(), End::Exited(0));
+    }
+}
+
+fn nothing_is_said_to_nobody() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let supervisor = Supervisor::at(&scratch);
+        let nobody = |name: &str| Supervisor::new(UnixDatagram::unbound().expect("a socket"), name.to_owned());
+        let mut starts = vec![("ignore", &supervisor)];
+        let (missing, empty) = (nobody("/no/such/socket"), nobody(""));
+        starts.extend([("ignore", &missing), ("notify", &empty)]);
+        if flavour.is_raw() {
+            starts.push(("notify by NULL", &supervisor)); // it knows no environment
+        }
+        for (mode, told) in starts {
+            let (mut warden, mut daemon) = start_told(told, flavour, mode, &scratch);
+            daemon.line().expect("its pid");
+            let answers: Vec<String> = (0..7).map(|_| daemon.line().expect("an answer")).collect();
+            let (null, again) = (refused_words(NOTIFY, Errno::EFAULT), refused_words(READY, Errno::EALREADY));
+            let nothing = "0 -7 -7";
+            let expected = [&null, nothing, nothing, &again, nothing, nothing, nothing];
+            assert_eq!(answers, expected, "{flavour:?}: {mode}");
+            assert_eq!(warden.caller(), End::Exited(0));
+        }
+        assert!(supervisor.has_heard_all(), "{flavour:?}");
+    }
+}
+
+fn daemon_never_talks_to_a_supervisor() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let supervisor = Supervisor::at(&scratch);
+        let missing = Supervisor::new(UnixDatagram::unbound().expect("a socket"), "/no/such/socket".to_owned());
+        for told in [&supervisor, &missing] {
+            let (mut warden, mut daemon) = start_told(told, flavour, "daemon", &scratch);
+            let pid: i32 = daemon.line().and_then(|line| line.parse().ok()).expect("its pid");
+            assert_eq!(warden.caller(), End::Exited(0));
+            assert_eq!(warden.living(), [pid], "it forked, though SYSTEMD_EXEC_PID was its caller's");
+            drop(daemon);
+            assert_eq!(warden.rest(), [(pid, End::Exited(0))]);
+        }
+        assert!(supervisor.has_heard_all(), "{flavour:?}");
+    }
+}
+
+/// Says that it is ready in vain, twice, and gives up.
+fn assert_in_vain(mut warden: Warden, mut daemon: Visitor, errnos: [Errno; 2]) {
+    for errno in errnos {
+        assert_eq!(daemon.line(), Some(refused_words(NOTIFY, errno)));
+        assert_eq!(warden.living().len(), 2, "the caller waits on");
+        daemon.say("again");
+    }
+    assert_eq!(warden.caller(), End::Exited(3));
+}
+
+/// A supervisor in a process of its own: nothing else that this test starts has its socket, not even for a moment.
+fn listen(arguments: &[String]) {
+    let _socket = UnixDatagram::bind(&arguments[0]).expect("a socket");
+    println!("listening");
+    // Until it is killed, or the test is gone.
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("a pipe");
+}
+
+fn supervisor_that_goes_is_told_of() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let name = scratch.file("notify");
+        let mut listener = harness::helper("listen");
+        let listener = listener.arg(&name).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut listener = listener.spawn().expect("a helper");
+        let mut line = String::new();
+        BufReader::new(listener.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("it listens");
+        let named = Supervisor::new(UnixDatagram::unbound().expect("a socket"), name);
+        let (warden, mut daemon) = start_told(&named, flavour, "supervisor goes", &scratch);
+        listener.kill().expect("it lives");
+        listener.wait().expect("a child");
+        daemon.say("it is gone");
+        assert_in_vain(warden, daemon, [Errno::ECONNREFUSED, Errno::ENOTCONN]);
+    }
+}
+
+fn ready_fd_gets_a_newline_and_is_closed() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let meeting = Meeting::new(&scratch);
+        let mut warden = Warden::start(&with(flavour.program("supervisor"), &["ready_fd", meeting.path()]));
+        let mut daemon = meeting.daemon();
+        let said: Vec<String> = (0..4).map(|_| daemon.line().expect("an answer")).collect();
+        assert_eq!(said, ["0 -7 -7", "closed", "1 bytes, the first is 10", "end 0"], "{flavour:?}");
+        assert_eq!(warden.caller(), End::Exited(0));
+        fs::remove_file(meeting.path()).expect("the meeting is over");
+
+        let meeting = Meeting::new(&scratch);
+        let command = with(flavour.program("supervisor"), &["ready_fd that nobody reads", meeting.path()]);
+        let warden = Warden::start(&command);
+        assert_in_vain(warden, meeting.daemon(), [Errno::EPIPE; 2]);
+    }
+}
+
+fn supervised_process_stays_what_it_is() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let supervisor = Supervisor::at(&scratch);
+        let (mut warden, mut daemon) = start_told(&supervisor, flavour, "stay", &scratch);
+        let (before, after) = (daemon.state(), daemon.state());
+        for key in ["pid", "parent", "group", "session", "fd 0000", "fd 0001", "fd 0002", "fd 0003", "fd 0004"] {
+            assert_eq!(before[key], after[key], "{flavour:?}: {key}");
+        }
+        assert_eq!((after["directory"].as_str(), after["umask"].as_str()), ("/", "0027"), "{flavour:?}");
+        assert!(before.contains_key("fd 0700"));
+        let mut open = descriptors(&after);
+        open.retain(|fd| ![0, 1, 2, 3, 4].contains(fd));
+        assert_eq!(open.len(), 1, "{flavour:?}: the socket to the supervisor, and nothing else: {open:?}");
+        assert!(after[&format!("fd {:04}", open[0])].contains(" 1 "), "close-on-exec");
+        assert_eq!(daemon.line().as_deref(), Some("0 -7 -7"), "{flavour:?}");
+        assert_eq!(daemon.line(), Some(refused_words(READY, Errno::EALREADY)));
+        assert_eq!(supervisor.hears(), format!("READY=1\nMAINPID={}", after["pid"]));
+        assert_eq!(warden.living(), [number(&after, "pid")]);
+        drop(daemon);
+        assert_eq!(warden.caller(), End::Exited(0), "{flavour:?}: the process that was started");
+        assert_eq!(warden.rest(), []);
+    }
+}
+
+fn process_that_is_not_supervised_forks_as_ever() {
+    for flavour in FLAVOURS {
+        let mut story = Story::begin_untty(flavour.program("supervisor"), &["stay elsewhere"], None);
+        assert_eq!(story.visitor.line().as_deref(), Some("0 -7 -7"), "{flavour:?}");
+        assert_eq!(story.visitor.line(), Some(refused_words(READY, Errno::EALREADY)));
+        assert_eq!(story.warden.caller(), End::Exited(0));
+        assert!(descriptors(&story.before).contains(&700) && !descriptors(&story.after).contains(&3));
+        story.end();
+    }
+}
+
+// Users, roots, logs.
+
+fn user_and_groups_are_as_asked() {
+    if !is_root() {
+        return skipped("user_and_groups_are_as_asked", "only root may become somebody else");
+    }
+    for flavour in FLAVOURS {
+        for (mode, groups) in [("user", " 4 70000"), ("user alone", "")] {
+            let scratch = Scratch::new();
+            let meeting = Meeting::new(&scratch);
+            fs::set_permissions(meeting.path(), fs::Permissions::from_mode(0o777)).expect("the socket's mode");
+            let mut warden = Warden::start(&with(flavour.program("powers"), &[mode, meeting.path()]));
+            let line = meeting.daemon().line();
+            assert_eq!(line, Some(format!("12345 12345 12345 23456 23456 23456 groups{groups}")), "{flavour:?}");
+            assert_eq!(warden.caller(), End::Exited(0));
+        }
+    }
+}
+
+fn user_without_privileges_is_refused() {
+    for flavour in FLAVOURS {
+        let mut command = with(flavour.program("powers"), &["user", "nobody calls"]);
+        if is_root() {
+            let program = Path::new(command.get_program()).to_owned();
+            command = Command::new("setpriv");
+            command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(program).args(["user", "nobody calls"]);
+        }
+        let (end, output, orphans) = finish(&command);
+        assert_eq!(output, ["-1 20 1: the caller, as it was"], "{flavour:?}: EPERM of setgroups");
+        assert_eq!(end, End::Exited(120));
+        assert_gave_up(&orphans, 1);
+    }
+}
+
+fn root_is_changed_when_the_files_are_open() {
+    if !is_root() {
+        return skipped("root_is_changed_when_the_files_are_open", "only root may chroot");
+    }
+    for flavour in FLAVOURS {
+        for (mode, directory) in [("root", "/below"), ("root kept", "/")] {
+            let scratch = Scratch::new();
+            let (log, root) = (scratch.file("log"), scratch.file("root"));
+            fs::create_dir_all(format!("{root}/below")).expect("directories");
+            let meeting = Meeting::at(format!("{root}/meeting"));
+            let mut warden = Warden::start(&with(flavour.program("powers"), &[mode, &root, &log]));
+            let mut daemon = meeting.daemon();
+            let pid = daemon.line().expect("its pid");
+            let said: Vec<String> = (0..5).map(|_| daemon.line().expect("an answer")).collect();
+            let expected = [directory, "the log is outside", &format!("{pid} -7 -7"), "0 -7 -7", "0 -7 -7"];
+            assert_eq!(said, expected, "{flavour:?}: {mode}, without /proc and /dev");
+            assert_eq!(warden.caller(), End::Exited(0));
+            assert_eq!((read(&log), read(&format!("{root}/log"))), ("outside\n".into(), "inside\n".into()));
+            assert!(!Path::new(&root).join("pid").exists());
+        }
+    }
+}
+
+fn log_is_opened_anew_in_its_place() {
+    for flavour in FLAVOURS {
+        let scratch = Scratch::new();
+        let (path, meeting) = (scratch.file("log"), Meeting::new(&scratch));
+        let mut warden = Warden::start(&with(flavour.program("log"), &[&path, meeting.path()]));
+        let mut daemon = meeting.daemon();
+        assert_eq!(warden.caller(), End::Exited(0));
+        for round in 0..3 {
+            let flags = daemon.line().expect("the flags");
+            let words: Vec<&str> = flags.split(' ').collect();
+            assert_eq!(words[..2], ["0", "1"], "{flavour:?}: close-on-exec stays as it was");
+            let append = |flags: &str| i32::from_str_radix(flags, 8).is_ok_and(|flags| flags & libc::O_APPEND != 0);
+            let waits = |flags: &str| i32::from_str_radix(flags, 8).is_ok_and(|flags| flags & libc::O_NONBLOCK == 0);
+            assert!(words[2..].iter().all(|flags| append(flags) && waits(flags)), "{flavour:?}: {flags}");
+            let old = scratch.file(&format!("log.{round}"));
+            fs::rename(&path, &old).expect("the log is there");
+            daemon.say("open it");
+            for _ in 0..2 {
+                assert_eq!(daemon.line().as_deref(), Some("0 -7 -7"), "{flavour:?}");
+            }
+            assert_eq!(read(&old), format!("round {round}\nround {round}\n"), "{flavour:?}");
+            assert_eq!(fs::metadata(&path).expect("a new one").mode() & 0o7777, 0o640, "less the umask of 027");
+        }
+        assert_eq!(read(&path), "");
+    }
+}
+
 // The examples.
 
 /// A shell that starts the program with few descriptors.
@@ -1121,6 +1758,166 @@ fn assert_is_what_changed(command: &mut Command) {
 fn example_what_changed() {
     for flavour in FLAVOURS {
         assert_is_what_changed(&mut flavour.example("what_changed"));
+    }
+}
+
+/// A service that runs, with its files.
+struct Service {
+    scratch: Scratch,
+    supervisor: Supervisor,
+}
+
+impl Service {
+    /// A place for it, where a supervisor listens.
+    fn place() -> Self {
+        let scratch = Scratch::new();
+        let supervisor = Supervisor::at(&scratch);
+        Self { scratch, supervisor }
+    }
+
+    fn command(&self, flavour: Flavour, user: &[&str]) -> Command {
+        let (pid_file, log) = (self.scratch.file("pid"), self.scratch.file("log"));
+        let command = with(flavour.example("service"), &[&pid_file, &log]);
+        self.supervisor.told_to(with(command, user))
+    }
+
+    /// Waits until it is ready: its pid.
+    fn ready(&self) -> i32 {
+        let message = self.supervisor.hears();
+        let pid = message.strip_prefix("READY=1\nMAINPID=").and_then(|pid| pid.parse().ok()).expect("it is ready");
+        assert_eq!(read(&self.scratch.file("pid")), format!("{pid}\n"));
+        pid
+    }
+
+    /// Does what logrotate(8) does, and reads what the service has written by then.
+    fn rotate(&self, pid: i32) -> String {
+        let (log, old) = (self.scratch.file("log"), self.scratch.file("old"));
+        fs::rename(&log, &old).expect("the log");
+        kill(Pid::from_raw(pid), Signal::SIGHUP).expect("it lives");
+        assert!(self.supervisor.hears().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+        assert_eq!(self.supervisor.hears(), "READY=1");
+        assert_eq!(read(&log), "service: the log is open\n");
+        read(&old)
+    }
+
+    fn stop(&self, pid: i32) {
+        terminate(pid);
+        assert_eq!(self.supervisor.hears(), "STOPPING=1");
+    }
+}
+
+fn example_service() {
+    for flavour in FLAVOURS {
+        let service = Service::place();
+        let mut warden = Warden::start(&service.command(flavour, &[]));
+        let pid = service.ready();
+        assert_eq!(warden.caller(), End::Exited(0), "{flavour:?}");
+        assert_eq!(warden.living(), [pid]);
+        let (end, output, orphans) = finish(&service.command(flavour, &[]));
+        assert_eq!(output, ["service: pid file: already running or being started: EEXIST"], "{flavour:?}");
+        assert_eq!((end, orphans), (End::Exited(1), vec![]));
+        for _ in 0..2 {
+            service.rotate(pid);
+        }
+        service.stop(pid);
+        assert_eq!(warden.rest(), [(pid, End::Exited(0))]);
+        assert!(!Path::new(&service.scratch.file("pid")).exists());
+        assert_eq!(warden.all_output(), Vec::<String>::new());
+
+        for wrong in [&[][..], &["/pid"], &["pid", "/log"], &["/pid", "log"], &["/pid", "/log", "root", "x"]] {
+            let (end, output, _) = finish(&with(flavour.example("service"), wrong));
+            assert_eq!((end, output), (End::Exited(2), vec!["usage: service PID-FILE LOG [USER]".to_owned()]));
+        }
+        if !flavour.shared {
+            continue; // glibc's getpwnam may load modules, for which a static program is not made
+        }
+        let (end, output, _) = finish(&service.command(flavour, &["no such user"]));
+        assert_eq!((end, output), (End::Exited(1), vec!["service: no such user: no such user".to_owned()]));
+    }
+}
+
+fn example_service_as_another_user() {
+    if !is_root() {
+        return skipped("example_service_as_another_user", "only root may become somebody else");
+    }
+    for flavour in FLAVOURS {
+        let service = Service::place();
+        for _ in 0..2 {
+            let mut warden = Warden::start(&service.command(flavour, &["nobody"]));
+            let pid = service.ready();
+            assert_eq!(warden.caller(), End::Exited(0), "{flavour:?}");
+            assert_ne!(fs::metadata(format!("/proc/{pid}")).expect("it lives").uid(), 0);
+            service.stop(pid);
+            assert_eq!(warden.rest(), [(pid, End::Exited(0))]);
+            // It may not remove it; the next round takes it over.
+            assert_eq!(read(&service.scratch.file("pid")), format!("{pid}\n"));
+        }
+    }
+}
+
+fn example_service_is_supervised() {
+    if Command::new("runsv").output().is_err() {
+        return skipped("example_service_is_supervised", "there is no runsv (of runit)");
+    }
+    for flavour in FLAVOURS {
+        let service = Service::place();
+        let directory = service.scratch.file("service");
+        fs::create_dir(&directory).expect("a directory");
+        let command = service.command(flavour, &[]);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().expect("text"))).collect();
+        let run = format!("#!/bin/sh\nexec {}\n", words.join(" "));
+        let script = format!("{directory}/run");
+        succeed(Command::new("sh").args(["-c", "printf %s \"$1\" >\"$2\" && chmod 755 \"$2\"", "sh", &run, &script]));
+        let mut runsv = Command::new("runsv");
+        runsv.arg(&directory).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut warden = Warden::start(&runsv);
+        let pid = service.ready();
+        let parent = harness::stat_fields(pid).expect("it lives")[1].clone();
+        assert_eq!(fs::read_to_string(format!("/proc/{parent}/comm")).expect("it lives"), "runsv\n", "{flavour:?}");
+        service.rotate(pid);
+        // runsv takes its service with it.
+        terminate(parent.parse().expect("a pid"));
+        assert_eq!(service.supervisor.hears(), "STOPPING=1");
+        assert_eq!(warden.caller(), End::Exited(0));
+        assert_eq!(warden.rest(), []);
+        assert!(!Path::new(&service.scratch.file("pid")).exists());
+    }
+}
+
+/// The code in untty(3)'s EXAMPLES.
+fn code_of_the_manual() -> String {
+    let page = read(&format!("{ROOT}/man/untty.3"));
+    let examples = page.split_once("\n.SH EXAMPLES\n").expect("the section").1;
+    let code = examples.split_once("\n.EX\n").expect("code").1.split_once("\n.EE\n").expect("its end").0;
+    code.replace(r"\e", r"\").replace(r"\-", "-").replace(r"\&", "") + "\n"
+}
+
+fn example_of_the_manual() {
+    let scratch = Scratch::new();
+    let source = scratch.file("exampled.c");
+    fs::write(&source, code_of_the_manual()).expect("a file");
+    for backend in BACKENDS {
+        let program = scratch.file(&format!("exampled-{backend}"));
+        let mut compiler = Command::new("gcc");
+        let prefix = prefix(backend);
+        compiler.args(STRICT).arg("-I").arg(prefix.join("include")).args(["-o", &program, &source]);
+        succeed(compiler.arg(prefix.join("lib/libuntty.a")));
+        let command = || {
+            let mut command = Command::new(&program);
+            command.current_dir(scratch.path());
+            command
+        };
+        let mut warden = Warden::start(&command());
+        assert_eq!(warden.caller(), End::Exited(0), "{backend}");
+        let [daemon] = warden.living()[..] else { panic!("one daemon, not {:?}", warden.living()) };
+        assert_eq!(read(&scratch.file("exampled.pid")), format!("{daemon}\n"));
+        assert!(read(&scratch.file("exampled.log")).ends_with(&format!("process {daemon}\n")));
+        let (end, output, orphans) = finish(&command());
+        assert_eq!(output, ["exampled: pid file: already running or being started: EEXIST"]);
+        assert_eq!((end, orphans), (End::Exited(1), vec![]));
+        terminate(daemon);
+        assert_eq!(warden.rest(), [(daemon, End::Killed(15))]);
     }
 }
 

@@ -2,15 +2,7 @@
 
 #define _POSIX_C_SOURCE 200809L
 
-#include "observe.h"
-#include <errno.h>
-#include <untty.h>
-
-static struct untty_options options = UNTTY_OPTIONS_INIT;
-static struct untty_handle handle;
-static struct untty_error error;
-static struct text before;
-static struct text after;
+#include "start.h"
 
 static void handler(int signal_number) { (void)signal_number; }
 
@@ -33,44 +25,12 @@ static void make_peculiar(void) {
     dup2(0, 700);
 }
 
-/* Detaches; in the caller, tells what it was told, and ends it. */
-static void detach(struct untty_handle *with) {
-    int result;
-    error.step = error.errnum = -7;
-    observe(&before);
-    result = untty_detach(&options, with, &error);
-    if (result == 0) {
-        return;
-    }
-    observe(&after);
-    if (result > 0) {
-        say(1, "daemon %d", result);
-    } else {
-        say(1, "%d %d %d", result, (int)error.step, (int)error.errnum);
-    }
-    say(1, ": the caller, %s\n", strcmp(before.bytes, after.bytes) == 0 ? "as it was" : "changed");
-    exit(result > 0 ? 0 : 120);
-}
-
 /* Calls with the state before and after, and waits for a line. */
 static int tell_both(const char *path) {
-    int call;
-    observe(&after);
-    call = call_the_test(path);
-    put_state(call, &before);
-    put_state(call, &after);
+    int call = call_with_both(path);
     wait_for_a_line(call);
     return call;
 }
-
-static void say_ready(int call) {
-    int result;
-    error.step = error.errnum = -7;
-    result = untty_ready(&handle, &error);
-    say(call, "%d %d %d\n", result, (int)error.step, (int)error.errnum);
-}
-
-static int is(const char *left, const char *right) { return strcmp(left, right) == 0; }
 
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";

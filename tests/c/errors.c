@@ -55,6 +55,8 @@ static void attempt_stream(const char *name, uint32_t kind, int fd, const char *
     }
 }
 
+static const uint32_t groups[2] = {1, UINT32_MAX};
+
 static void options_of_all_kinds(void) {
     struct untty_options options;
     int bit;
@@ -79,6 +81,28 @@ static void options_of_all_kinds(void) {
     options.uid = 1;
     attempt("a user without the flag", &options);
     options = defaults;
+    options.gid = 1;
+    attempt("a group without the flag", &options);
+    options = defaults;
+    options.groups = groups;
+    attempt("groups without the flag", &options);
+    options = defaults;
+    options.group_count = 1;
+    attempt("a count of groups without the flag", &options);
+    options.flags = UNTTY_SET_USER;
+    attempt("groups NULL", &options);
+    options.groups = groups;
+    options.group_count = SIZE_MAX;
+    attempt("group_count SIZE_MAX", &options);
+    options.group_count = 2;
+    attempt("a group of -1", &options);
+    options.group_count = 0;
+    options.uid = UINT32_MAX;
+    attempt("uid -1", &options);
+    options.uid = 1;
+    options.gid = UINT32_MAX;
+    attempt("gid -1", &options);
+    options = defaults;
     options.flags = UNTTY_KEEP_UMASK | UNTTY_SET_UMASK;
     attempt("umask kept and set", &options);
     options.flags = UNTTY_SET_UMASK;
@@ -97,6 +121,11 @@ static void options_of_all_kinds(void) {
     attempt("directory missing", &options);
     options.directory = "";
     attempt("directory empty", &options);
+    options = defaults;
+    options.root = "/no/such/directory";
+    attempt("root missing", &options);
+    options.root = "";
+    attempt("root empty", &options);
 }
 
 static void streams_of_all_kinds(const char *directory) {
@@ -139,6 +168,104 @@ static void streams_of_all_kinds(const char *directory) {
     }
 }
 
+/* A directory that has what streams_of_all_kinds made. */
+static void pid_files_of_all_kinds(const char *directory) {
+    static const char *const names[] = {"link", "fifo", "text", "long", "two", "missing/pid", ""};
+    struct untty_error error;
+    char path[512];
+    size_t index;
+    int result;
+    for (index = 0; index < sizeof names / sizeof names[0]; index++) {
+        struct untty_options options = defaults;
+        char name[64];
+        snprintf(path, sizeof path, "%s/%s", directory, names[index]);
+        options.pid_file = path;
+        snprintf(name, sizeof name, "pid file '%s'", names[index]);
+        attempt(name, &options);
+        error.step = error.errnum = -7;
+        result = untty_pid_file_read(path, &error);
+        say(1, "read '%s': %d %d %d\n", names[index], result, (int)error.step, (int)error.errnum);
+        error.step = error.errnum = -7;
+        result = untty_pid_file_remove(path, &error);
+        say(1, "remove '%s': %d %d %d\n", names[index], result, (int)error.step, (int)error.errnum);
+    }
+    error.step = error.errnum = -7;
+    result = untty_pid_file_read(NULL, &error);
+    say(1, "read NULL: %d %d %d\n", result, (int)error.step, (int)error.errnum);
+    error.step = error.errnum = -7;
+    result = untty_pid_file_remove(NULL, &error);
+    say(1, "remove NULL: %d %d %d\n", result, (int)error.step, (int)error.errnum);
+    result = untty_pid_file_read(NULL, NULL) + untty_pid_file_remove(NULL, NULL);
+    say(1, "neither of them: %d\n", result);
+}
+
+static void supervisors_of_all_kinds(void) {
+    static char long_name[256] = "NOTIFY_SOCKET=/";
+    const char *environment[2] = {NULL, NULL};
+    struct untty_options options = defaults;
+    memset(long_name + strlen(long_name), 'x', 120);
+    options.environment = environment;
+    environment[0] = "NOTIFY_SOCKET=/no/such/socket";
+    attempt("socket missing", &options);
+    environment[0] = "NOTIFY_SOCKET=@no such socket of untty's";
+    attempt("socket without a listener", &options);
+    environment[0] = "NOTIFY_SOCKET=vsock:2:1";
+    attempt("socket of a machine", &options);
+    environment[0] = "NOTIFY_SOCKET=@";
+    attempt("socket without a name", &options);
+    environment[0] = long_name;
+    attempt("socket with a long name", &options);
+    environment[0] = NULL;
+    options.ready_fd = 987;
+    attempt("ready_fd not open", &options);
+    options.ready_fd = -1;
+    attempt("ready_fd -1", &options);
+}
+
+static void logs_of_all_kinds(const char *directory) {
+    static const char *const names[] = {"link", "fifo", "missing/log", ""};
+    struct untty_error error;
+    char path[512];
+    size_t index;
+    int result;
+    for (index = 0; index < sizeof names / sizeof names[0]; index++) {
+        snprintf(path, sizeof path, "%s/%s", directory, names[index]);
+        error.step = error.errnum = -7;
+        observe(&before);
+        result = untty_reopen_log(0, path, &error);
+        observe(&after);
+        say(1, "log '%s': %d %d %d%s\n", names[index], result, (int)error.step, (int)error.errnum,
+            strcmp(before.bytes, after.bytes) == 0 ? "" : " CHANGED");
+    }
+    for (index = 0; index < 2; index++) {
+        snprintf(path, sizeof path, "%s/log", directory);
+        error.step = error.errnum = -7;
+        result = untty_reopen_log(index == 0 ? 987 : -1, path, &error);
+        say(1, "log in place of %d: %d %d %d\n", index == 0 ? 987 : -1, result, (int)error.step,
+            (int)error.errnum);
+    }
+    error.step = error.errnum = -7;
+    result = untty_reopen_log(0, NULL, &error);
+    say(1, "log NULL: %d %d %d\n", result, (int)error.step, (int)error.errnum);
+    say(1, "log without error: %d\n", untty_reopen_log(0, NULL, NULL));
+}
+
+static void notify_of_all_kinds(void) {
+    struct untty_handle handle;
+    struct untty_error error = {-7, -7};
+    int result = untty_notify(NULL, "STATUS=", &error);
+    say(1, "notify NULL: %d %d %d\n", result, (int)error.step, (int)error.errnum);
+    memset(&handle, 0, sizeof handle);
+    error.step = error.errnum = -7;
+    result = untty_notify(&handle, "STATUS=", &error);
+    say(1, "notify zeroed: %d %d %d\n", result, (int)error.step, (int)error.errnum);
+    memset(&handle, 0xff, sizeof handle);
+    error.step = error.errnum = -7;
+    result = untty_notify(&handle, NULL, &error);
+    say(1, "notify garbage: %d %d %d\n", result, (int)error.step, (int)error.errnum);
+    say(1, "notify without error: %d\n", untty_notify(NULL, NULL, NULL));
+}
+
 static void handles_of_all_kinds(void) {
     struct untty_handle handle;
     struct untty_error error = {-7, -7};
@@ -163,5 +290,9 @@ int main(int argc, char **argv) {
     options_of_all_kinds();
     streams_of_all_kinds(argv[1]);
     handles_of_all_kinds();
+    pid_files_of_all_kinds(argv[1]);
+    supervisors_of_all_kinds();
+    logs_of_all_kinds(argv[1]);
+    notify_of_all_kinds();
     return 0;
 }

@@ -15,9 +15,12 @@ static int use_everything(void) {
     struct untty_error error;
     enum untty_step step = UNTTY_STEP_SETSID;
     const int keep[2] = {3, 4};
+    const uint32_t groups[1] = {1};
+    const char *const environment[1] = {NULL};
     char line[128];
     options.flags = UNTTY_RETURN_IN_CALLER | UNTTY_KEEP_SIGNALS | UNTTY_KEEP_DIRECTORY | UNTTY_KEEP_UMASK |
-                    UNTTY_SET_UMASK | UNTTY_KEEP_DESCRIPTORS | UNTTY_ACCEPT_THREADS;
+                    UNTTY_SET_UMASK | UNTTY_KEEP_DESCRIPTORS | UNTTY_ACCEPT_THREADS | UNTTY_STAY_IF_SUPERVISED |
+                    UNTTY_SET_USER | UNTTY_IGNORE_SUPERVISOR;
     options.umask = 022;
     options.directory = "/";
     options.input.kind = UNTTY_STDIO_NULL;
@@ -32,11 +35,24 @@ static int use_everything(void) {
     options.keep_count = 2;
     options.deadline_ms = 1000;
     options.ready_fd = 0;
+    options.pid_file = "/run/example.pid";
+    options.root = "/";
+    options.groups = groups;
+    options.group_count = 1;
+    options.uid = options.gid = 1;
+    options.environment = environment;
+    if (untty_supervisor(environment) == UNTTY_SUPERVISOR_SYSTEMD + UNTTY_SUPERVISOR_S6 + UNTTY_SUPERVISOR_RUNIT) {
+        return UNTTY_LISTEN_FDS_START + untty_listen_fds(environment);
+    }
     if (untty_detach(&options, &handle, &error) < 0) {
         return (int)untty_error_message(&error, line, sizeof line);
     }
     if (untty_ready(&handle, &error) < 0) {
         untty_fail(&handle, 1);
+    }
+    if (untty_notify(&handle, "STATUS=", &error) < 0 || untty_pid_file_read(options.pid_file, &error) < 0 ||
+        untty_reopen_log(1, "log", &error) < 0 || untty_pid_file_remove(options.pid_file, &error) < 0) {
+        return 1;
     }
     return untty_daemon(0, 0) + untty_close_from(3) + untty_close_except(3, keep, 2) + untty_step_name(step)[0];
 }

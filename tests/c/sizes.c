@@ -50,6 +50,30 @@ int main(void) {
     for (size = least; size <= known; size++) {
         expect("older", size, make(size, size, UNTTY_RETURN_IN_CALLER), 0);
     }
+    /* The structure as it was before pid files, and its last member: a limit that is kept. */
+    if (sizeof(size_t) == 8 && offsetof(struct untty_options, pid_file) != 96) {
+        say(1, "the members of older programs have moved\n");
+        wrong++;
+    }
+    size = offsetof(struct untty_options, pid_file);
+    {
+        struct untty_options *options = make(size, size, UNTTY_RETURN_IN_CALLER | UNTTY_SET_UMASK);
+        options->umask = 01000;
+        expect("before pid files, a bad umask", size, options, EINVAL);
+        options->umask = 0777;
+        options->directory = "/dev";
+        options->input.kind = UNTTY_STDIO_INHERIT;
+        options->error.kind = UNTTY_STDIO_STDOUT;
+        options->keep = &wrong;
+        options->keep_count = 1;
+        options->deadline_ms = 60000;
+        expect("before pid files", size, options, 0);
+        /* What a newer library would find behind it, if it looked, would be refused. */
+        options = make(size, known, UNTTY_RETURN_IN_CALLER);
+        options->uid = 1;
+        options->pid_file = "/no/such/directory/pid";
+        expect("before pid files, garbage behind it", size, options, 0);
+    }
     for (size = known + 1; size <= known + 24; size++) {
         struct untty_options *options = make(size, size, UNTTY_RETURN_IN_CALLER);
         expect("newer, zero", size, options, 0);

@@ -337,7 +337,11 @@ pub struct Meeting {
 
 impl Meeting {
     pub fn new(scratch: &Scratch) -> Self {
-        let path = scratch.file("meeting");
+        Self::at(scratch.file("meeting"))
+    }
+
+    /// A socket at that path.
+    pub fn at(path: String) -> Self {
         let listener = UnixListener::bind(&path).expect("a socket");
         listener.set_nonblocking(true).expect("a socket");
         Self { listener, path }
