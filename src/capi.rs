@@ -17,7 +17,7 @@ use crate::{fds, pid_file};
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::MaybeUninit;
 use core::time::Duration;
-use core::{ptr, slice};
+use core::{mem, ptr, slice};
 
 /// The caller does not exit when the daemon is ready: untty_detach returns the daemon's process id in it.
 pub const UNTTY_RETURN_IN_CALLER: u32 = 1;
@@ -617,7 +617,10 @@ unsafe fn as_daemon(options: &untty_options) -> Result<Daemon<'_>, Errno> {
     let two_umasks = set(UNTTY_KEEP_UMASK) && set(UNTTY_SET_UMASK);
     // Who forgets the flag would stay root.
     let user = options.uid != 0 || options.gid != 0 || options.group_count != 0 || !options.groups.is_null();
-    if options.flags & !KNOWN_FLAGS != 0 || two_umasks || user && !set(UNTTY_SET_USER) {
+    // So would an older program that cannot say who it wants to be.
+    let has_user = options.size >= mem::offset_of!(untty_options, environment);
+    let wants_user = set(UNTTY_SET_USER);
+    if options.flags & !KNOWN_FLAGS != 0 || two_umasks || user && !wants_user || wants_user && !has_user {
         return Err(Errno::EINVAL);
     }
     let count = if set(UNTTY_KEEP_DESCRIPTORS) { 0 } else { options.keep_count };

@@ -1,6 +1,6 @@
 //! The two ways in: this process goes on as the daemon, or another program does.
 
-use crate::error::Error;
+use crate::error::{Errno, Error};
 use crate::handle::Process;
 use crate::options::Daemon;
 use crate::sequence::After;
@@ -69,13 +69,29 @@ impl Daemon<'_> {
     /// # Notes
     /// The leader stays until the outcome is known: it alone can tell an exec from a death (`setpgid(2)`, EACCES). A
     /// program that the kernel kills while it loads it (no memory for its segments) counts as executed. If the caller
-    /// ends, by whatever signal, before it knows the outcome, the daemon is killed too.
+    /// ends, by whatever signal, before the leader has told it the outcome, the daemon is killed too.
     ///
     /// With a [readiness](Self::readiness) to wait for, a program that ends before is an error:
     /// ([`Step::Fail`](crate::Step::Fail), its exit status) or ([`Step::Wait`](crate::Step::Wait), ESRCH), and
     /// ([`Step::Notify`](crate::Step::Notify), errno) if it had told an `ERRNO=`.
     pub unsafe fn spawn(&self, program: &CStr, argv: StringArray, envp: StringArray) -> Result<i32, Error> {
-        match self.return_in_caller().accept_threads().start(After::Exec { program, argv, envp })? {
+        // SAFETY: the caller's promise.
+        let execute = || unsafe { sys::execve(program, argv, envp) };
+        // SAFETY: an execve, and nothing else.
+        unsafe { self.spawn_with(&execute) }
+    }
+
+    /// `spawn_with(execute)`—as [`spawn`](Self::spawn), but that function executes the program: it may try one after the
+    /// other, in the daemon's root and working directory. It returns the errno of its failure.
+    ///
+    /// # Errors
+    /// As for `spawn`.
+    ///
+    /// # Safety
+    /// As for `spawn`; and the function may only make calls that are async-signal-safe, and must leave descriptors and
+    /// signals alone.
+    pub unsafe fn spawn_with(&self, execute: &dyn Fn() -> Errno) -> Result<i32, Error> {
+        match self.return_in_caller().accept_threads().start(After::Exec(execute))? {
             Process::Caller { daemon } => Ok(daemon),
             Process::Daemon(_) => sys::exit(1), // the daemon has executed the program or exited
         }

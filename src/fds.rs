@@ -127,29 +127,18 @@ fn close_ranges(lowest: u32, kept: &mut Kept<'_>) -> Result<(), Errno> {
 
 /// Closes what `/proc/thread-self/fd` lists. `None` when there is no such list, or when it is not ours.
 fn close_listed(lowest: u32, kept: &mut Kept<'_>) -> Option<()> {
-    const PROCFS: usize = 0x9fa0; // statfs(2), PROC_SUPER_MAGIC
-    let directory = Directory(open_list(lowest, kept)?);
-    if sys::file_system_type(directory.0) != Ok(PROCFS) {
-        return None;
-    }
-    let mut found_itself = false;
-    directory.for_each_number(|fd| {
-        if fd == directory.0.unsigned_abs() {
-            found_itself = true;
-        } else if fd >= lowest && !kept.contains(fd) {
+    let list = Directory(open_list(lowest, kept)?);
+    list.for_each_descriptor(|fd| {
+        if fd >= lowest && !kept.contains(fd) {
             close(number(fd));
         }
-    })?;
-    // A list of our descriptors has the one that it is read from.
-    found_itself.then_some(())
+    })
 }
 
 /// Opens the list of this thread's descriptors, which are the process's unless it has made itself a table of its own
 /// (`unshare(CLONE_FILES)`). Where no descriptor is free, one that is to be closed anyway makes room.
 fn open_list(lowest: u32, kept: &mut Kept<'_>) -> Option<c_int> {
-    let flags = sys::O_RDONLY | sys::O_DIRECTORY | sys::O_CLOEXEC;
-    let open = || uninterrupted(|| sys::open(c"/proc/thread-self/fd", flags, 0));
-    match open() {
+    match open_directory(DESCRIPTORS) {
         Err(Errno::EMFILE) => {}
         result => return result.ok(),
     }
@@ -157,7 +146,13 @@ fn open_list(lowest: u32, kept: &mut Kept<'_>) -> Option<c_int> {
     let limit = u32::try_from(sys::descriptor_limit().ok()?.soft).unwrap_or(u32::MAX);
     let room = (lowest..limit).find(|fd| !kept.contains(*fd))?;
     close(number(room));
-    open().ok()
+    open_directory(DESCRIPTORS).ok()
+}
+
+const DESCRIPTORS: &CStr = c"/proc/thread-self/fd";
+
+fn open_directory(path: &CStr) -> Result<c_int, Errno> {
+    uninterrupted(|| sys::open(path, sys::O_RDONLY | sys::O_DIRECTORY | sys::O_CLOEXEC, 0))
 }
 
 /// A directory whose names are numbers, closed when dropped. It may have any number, also 0.
@@ -170,6 +165,24 @@ impl Drop for Directory {
 }
 
 impl Directory {
+    /// Hands out every descriptor but the one that the list is read from. `None` when this is not such a list: it is in
+    /// procfs, and a list of our descriptors has its own.
+    fn for_each_descriptor(&self, mut each: impl FnMut(u32)) -> Option<()> {
+        const PROCFS: usize = 0x9fa0; // statfs(2), PROC_SUPER_MAGIC
+        if sys::file_system_type(self.0) != Ok(PROCFS) {
+            return None;
+        }
+        let mut found_itself = false;
+        self.for_each_number(|fd| {
+            if fd == self.0.unsigned_abs() {
+                found_itself = true;
+            } else {
+                each(fd);
+            }
+        })?;
+        found_itself.then_some(())
+    }
+
     /// Hands out every name that is a number. procfs reads by position, so the list may be closed while it is read.
     fn for_each_number(&self, mut each: impl FnMut(u32)) -> Option<()> {
         // Aligned for the kernel's struct linux_dirent64; some 40 descriptors a call.
@@ -204,17 +217,14 @@ fn first_name(entries: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// An open descriptor of this process for which that is true.
 pub(crate) fn find(is: impl Fn(c_int) -> bool) -> Option<c_int> {
-    let flags = sys::O_RDONLY | sys::O_DIRECTORY | sys::O_CLOEXEC;
     let mut found = None;
     let mut look = |fd| {
         if found.is_none() && is(number(fd)) {
             found = Some(number(fd));
         }
     };
-    let listed = uninterrupted(|| sys::open(c"/proc/thread-self/fd", flags, 0))
-        .ok()
-        .and_then(|directory| Directory(directory).for_each_number(&mut look));
-    if listed.is_none() {
+    let list = open_directory(DESCRIPTORS).ok().map(Directory);
+    if list.and_then(|list| list.for_each_descriptor(&mut look)).is_none() {
         (0..table_size(&[]).unwrap_or_else(largest_limit)).for_each(look);
     }
     found
@@ -222,8 +232,7 @@ pub(crate) fn find(is: impl Fn(c_int) -> bool) -> Option<c_int> {
 
 /// How many threads the process has, from `/proc/self/task`; `None` where that cannot be read.
 pub(crate) fn thread_count() -> Option<usize> {
-    let flags = sys::O_RDONLY | sys::O_DIRECTORY | sys::O_CLOEXEC;
-    let directory = Directory(uninterrupted(|| sys::open(c"/proc/self/task", flags, 0)).ok()?);
+    let directory = Directory(open_directory(c"/proc/self/task").ok()?);
     let mut count = 0;
     directory.for_each_number(|_| count += 1)?;
     Some(count)

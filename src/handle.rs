@@ -1,6 +1,7 @@
 //! Which process this is, and what the daemon holds: the way to the waiting caller and to the supervisor, and the pid
 //! file.
 
+use crate::deadline::Deadline;
 use crate::error::{Errno, Error, Step};
 use crate::fds::Fd;
 use crate::pid_file::PidFile;
@@ -62,6 +63,10 @@ impl Handle {
     /// - ([`Step::Ready`], EPIPE): the caller is gone, killed while it waited. Nobody was told that the daemon runs;
     ///   whether it should is its program's decision. SIGPIPE is not raised.
     /// - ([`Step::Ready`], EALREADY): this was said before.
+    ///
+    /// # Notes
+    /// With a supervisor it returns when the caller has gone on, so that the supervisor listens to this process. A caller
+    /// that is killed in that very moment has perhaps not told the supervisor, which sees its death instead.
     pub fn ready(&mut self) -> Result<(), Error> {
         if self.ready {
             return Err(Error::new(Step::Ready, Errno::EALREADY));
@@ -93,7 +98,11 @@ impl Handle {
     }
 
     fn tell_supervisor(&self) -> Result<(), Error> {
-        if self.supervisor < 0 { Ok(()) } else { supervisor::notify_ready(self.supervisor, sys::getpid()) }
+        if self.supervisor < 0 {
+            Ok(())
+        } else {
+            supervisor::notify_ready(self.supervisor, sys::getpid(), Deadline::NONE, None)
+        }
     }
 
     /// `notify(state)`—sends the supervisor a message of the protocol of `sd_notify(3)`, at any time: `STATUS=…`,

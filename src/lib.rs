@@ -35,6 +35,7 @@
 //! | `readiness` | hearing when another program that became the daemon is ready |
 //! | `environment`, `text` | variables; short texts and numbers |
 //! | `fds` | owning a descriptor, and the ladder that closes all others |
+//! | `deadline` | how long to wait |
 //! | `error` | [`Error`], [`Step`], [`Errno`] |
 //! | `sys` | the seam: the system calls, with two backends |
 //! | `capi` | the C interface (feature `capi`) |
@@ -61,6 +62,7 @@ compile_error!("untty needs a backend: feature \"libc\" (the default) or feature
 mod capi;
 mod credentials;
 mod daemon;
+mod deadline;
 mod environment;
 mod error;
 mod fds;

@@ -10,16 +10,19 @@
 //! | names its owner | no | no | yes: the kernel knows the pid |
 //! | an exclusive one needs a descriptor to write | no | yes | yes |
 //!
-//! So the *gate*, an exclusive `flock`, is held from before the first fork until the daemon owns the file: of a
-//! thousand simultaneous starts one passes. Then the daemon takes the lock *for life*, a shared record lock, and opens
-//! the gate. Whoever comes later finds that lock and, by it, the owner's pid, which is truer than the file's text: a
-//! text can be stale, and its number another process's by now; a lock cannot. What the daemon starts never has it.
+//! So the *gate*, an exclusive `flock`, is held by the caller from before the first fork until it knows the outcome: of a
+//! thousand simultaneous starts one passes, and nobody else touches the file before it is put back or the daemon's.
+//! The daemon takes the lock *for life*, a shared record lock. Whoever comes later finds that lock and, by it, the
+//! owner's pid; together with the file's text that is the truth: a text alone can be stale, and its number another
+//! process's by now; and the lock alone can be held by anybody who may read the file. What the daemon starts never has
+//! the lock, nor the gate, which is on a descriptor that the daemon closes.
 //!
-//! Both locks are on a descriptor that can only read. So a daemon that has given up its privileges, and every program
-//! that it becomes, holds nothing through which it could make the file name another process, which root would then kill.
+//! The lock for life is on a descriptor that can only read. So a daemon that has given up its privileges, and every
+//! program that it becomes, holds nothing through which it could make the file name another process, which root would
+//! then kill.
 //!
 //! The price is fcntl's old trap: a process that closes *any* descriptor of a file loses its record locks on it. The
-//! functions here never open a file that this process owns; they find the descriptor that is there.
+//! functions here never open a file that this process has open; they use the descriptor that is there.
 
 use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd, uninterrupted};
@@ -27,29 +30,31 @@ use crate::signals;
 use crate::sys;
 use crate::text::{self, Text};
 use core::ffi::{CStr, c_int};
-use core::mem::ManuallyDrop;
 
 /// A pid file has a number and perhaps white space. A longer file is something else, and nothing to be overwritten.
 const MOST: usize = 32;
 const MODE: u32 = 0o644;
+/// The mode of a file that a start has made but not yet locked. Empty and of this mode, it is whoever's that locks it.
+const UNBORN: u32 = 0o600;
 /// A path on which files come and go faster than they can be locked.
 const TRIES: u32 = 1000;
 
 /// The flags that every pid file is opened with: a FIFO must not make us wait, nor a terminal become ours.
 const FLAGS: c_int = sys::O_NOFOLLOW | sys::O_NOCTTY | sys::O_NONBLOCK;
 
-/// A pid file on the way to its daemon, locked.
+/// A pid file on the way to its daemon, behind its gate.
 #[derive(Debug)]
 pub(crate) struct PidFile<'a> {
     path: &'a CStr,
     /// To write it; until it is the daemon's.
     file: Option<Fd>,
-    /// To hold the locks.
+    /// For the lock for life.
     lock: Fd,
-    /// What it was; `None` when this start has made it.
+    /// What it was; `None` when there was none.
     before: Option<Before>,
-    /// Whether it has to be put back.
-    is_ours: bool,
+    /// Whether this process will be the daemon itself. There is no caller then, so the gate is on the descriptor that
+    /// stays.
+    stays: bool,
 }
 
 #[derive(Debug)]
@@ -59,16 +64,16 @@ struct Before {
 }
 
 /// In the caller: opens the file and shuts the gate.
-pub(crate) fn open(path: &CStr) -> Result<PidFile<'_>, Error> {
-    lock(path).map_err(Error::at(Step::PidFile))
+pub(crate) fn open(path: &CStr, stays: bool) -> Result<PidFile<'_>, Error> {
+    lock(path, stays).map_err(Error::at(Step::PidFile))
 }
 
-fn lock(path: &CStr) -> Result<PidFile<'_>, Errno> {
-    if own_descriptor(path).is_some() {
+fn lock(path: &CStr, stays: bool) -> Result<PidFile<'_>, Errno> {
+    if descriptor_of(path).is_some_and(is_owner) {
         return Err(Errno::EEXIST);
     }
     for _ in 0..TRIES {
-        if let Some(file) = try_to_lock(path)? {
+        if let Some(file) = try_to_lock(path, stays)? {
             return Ok(file);
         }
     }
@@ -76,14 +81,25 @@ fn lock(path: &CStr) -> Result<PidFile<'_>, Errno> {
 }
 
 /// `None` when the file at that path is another one by now.
-fn try_to_lock(path: &CStr) -> Result<Option<PidFile<'_>>, Errno> {
+fn try_to_lock(path: &CStr, stays: bool) -> Result<Option<PidFile<'_>>, Errno> {
     let Some((file, is_new)) = open_or_make(path)? else { return Ok(None) };
-    let result = lock_file(path, &file, is_new);
-    if is_new && !matches!(result, Ok(Some(_)) | Err(Errno::EEXIST)) && is_at(path, &file) {
-        // Ignored: what was made cannot be unmade, and the error is told.
+    let locked = lock_file(path, &file, is_new, stays);
+    if let Ok(Some((lock, before))) = locked {
+        return Ok(Some(PidFile { path, file: Some(file), lock, before, stays }));
+    }
+    // What this has made, it takes away, unless somebody else has shut the gate.
+    if is_new && shut_gate(&file).is_ok() {
+        remove_file(path, &file);
+    }
+    open_gate(&file);
+    locked.map(|_| None)
+}
+
+fn remove_file(path: &CStr, file: &Fd) {
+    if is_at(path, file) && sys::record_lock_owner(file.number()) == Ok(None) {
+        // Ignored: a file that nobody holds is taken over by the next start, and the error that led here is told.
         let _ = sys::unlink(path);
     }
-    Ok(result?.map(|(lock, before)| PidFile { path, file: Some(file), lock, before, is_ours: true }))
 }
 
 /// Opens the file that is there, or makes one; which of the two, decides what a failed start has to put back.
@@ -97,7 +113,7 @@ fn open_or_make(path: &CStr) -> Result<Option<(Fd, bool)>, Errno> {
         }
         None => {
             let flags = sys::O_RDWR | sys::O_CREAT | sys::O_EXCL | FLAGS;
-            let made = unless(Errno::EEXIST, Fd::open(path, flags, MODE))?;
+            let made = unless(Errno::EEXIST, Fd::open(path, flags, UNBORN))?;
             Ok(made.map(|file| (file, true)))
         }
     }
@@ -111,37 +127,42 @@ fn unless<T>(errno: Errno, result: Result<T, Errno>) -> Result<Option<T>, Errno>
     }
 }
 
-/// The descriptor for the locks, and what the file was.
-fn lock_file(path: &CStr, file: &Fd, is_new: bool) -> Result<Option<(Fd, Option<Before>)>, Errno> {
+/// The descriptor for the lock, and what the file was.
+fn lock_file(path: &CStr, file: &Fd, is_new: bool, stays: bool) -> Result<Option<(Fd, Option<Before>)>, Errno> {
+    if !stays {
+        shut_gate(file)?;
+    }
     if is_new {
-        sys::fchmod(file.number(), MODE)?; // a umask may have left nothing of it, and it could not be opened again
+        sys::fchmod(file.number(), UNBORN)?; // a umask may have left nothing of it, and it could not be opened again
     }
     refuse(&sys::fstat(file.number())?)?;
     let Some(lock) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
-    unless(Errno::EAGAIN, sys::flock(lock.number(), sys::LOCK_EX_NB))?.ok_or(Errno::EEXIST)?;
-    let before = look_behind_the_gate(path, file, &lock);
-    if !matches!(before, Ok(Some(_))) {
-        open_gate(&lock);
+    if stays {
+        shut_gate(&lock)?;
     }
-    Ok(before?.map(|before| (lock, (!is_new).then_some(before))))
-}
-
-/// Closing the descriptor is not enough: a child that another thread has forked meanwhile holds it too.
-fn open_gate(lock: &Fd) {
-    // Ignored: it opens when the last descriptor is closed.
-    let _ = sys::flock(lock.number(), sys::LOCK_UN);
-}
-
-/// What the file is, if it is still the one at that path and nobody's.
-fn look_behind_the_gate(path: &CStr, file: &Fd, lock: &Fd) -> Result<Option<Before>, Errno> {
-    if !is_same(file, lock) || !is_at(path, lock) {
+    if !is_at(path, file) || !is_at(path, &lock) {
         return Ok(None);
     }
     if sys::record_lock_owner(lock.number())?.is_some() {
         return Err(Errno::EEXIST);
     }
-    let mode = sys::fstat(file.number())?.mode & 0o7777;
-    Ok(Some(Before { text: read_text(file.number())?, mode }))
+    let before = Before { text: read_text(file.number())?, mode: sys::fstat(file.number())?.mode & 0o7777 };
+    let was_there = !before.text.bytes().is_empty() || before.mode != UNBORN;
+    if !was_there {
+        sys::fchmod(file.number(), MODE)?;
+    }
+    Ok(Some((lock, was_there.then_some(before))))
+}
+
+/// EEXIST when it is shut.
+fn shut_gate(file: &Fd) -> Result<(), Errno> {
+    unless(Errno::EAGAIN, sys::flock(file.number(), sys::LOCK_EX_NB))?.ok_or(Errno::EEXIST)
+}
+
+/// Closing the descriptor is not enough: a child that another thread has forked meanwhile holds it too.
+fn open_gate(file: &Fd) {
+    // Ignored: it opens when the last descriptor is closed.
+    let _ = sys::flock(file.number(), sys::LOCK_UN);
 }
 
 /// What is no regular file, with one name, of our own.
@@ -163,13 +184,13 @@ fn refuse_kind(stat: &sys::Stat) -> Result<(), Errno> {
     }
 }
 
-fn is_same(one: &Fd, other: &Fd) -> bool {
-    matches!((sys::fstat(one.number()), sys::fstat(other.number())), (Ok(one), Ok(other)) if one.identity == other.identity)
-}
-
 /// Whether that path still leads to that file: whoever has removed it meanwhile may have made a new one.
 fn is_at(path: &CStr, file: &Fd) -> bool {
-    matches!((sys::lstat(path), sys::fstat(file.number())), (Ok(there), Ok(here)) if there.identity == here.identity)
+    are_same(sys::lstat(path), sys::fstat(file.number()))
+}
+
+fn are_same(one: Result<sys::Stat, Errno>, other: Result<sys::Stat, Errno>) -> bool {
+    matches!((one, other), (Ok(one), Ok(other)) if one.identity == other.identity)
 }
 
 /// What the file says. EINVAL for what cannot be a pid file's: it may be dear to somebody.
@@ -222,43 +243,43 @@ impl PidFile<'_> {
         sys::fchmod(file, mode)
     }
 
-    /// In the daemon, last of all: takes the lock for life and opens the gate. The file can no longer be written.
+    /// In the daemon, last of all: takes the lock for life. The file can no longer be written.
     pub(crate) fn settle(&mut self, over_exec: bool) -> Result<(), Error> {
         self.take_over(over_exec).map_err(Error::at(Step::PidFile))
     }
 
     fn take_over(&mut self, over_exec: bool) -> Result<(), Errno> {
-        // First: it would take the lock for life away. A network file system tells only now that it could not write.
+        // First: it would take the lock away. A network file system tells only now that it could not write.
         self.file.take().map_or(Ok(()), Fd::close)?;
         sys::record_lock(self.lock.number())?;
         if over_exec {
             sys::set_fd_flags(self.lock.number(), 0)?; // closed, it would be lost
         }
-        sys::flock(self.lock.number(), sys::LOCK_UN)
+        if self.stays { sys::flock(self.lock.number(), sys::LOCK_UN) } else { Ok(()) }
     }
 
     /// In the daemon: the descriptor stays open to its end.
     pub(crate) fn leave_open(self) -> c_int {
-        ManuallyDrop::new(self).lock.number()
+        self.lock.leave_open()
     }
 
-    /// In the caller, when there is a daemon: the file is its own.
-    pub(crate) fn give_away(mut self) {
-        self.is_ours = false;
-    }
-
-    /// Puts back what was there. If meanwhile somebody else has shut the gate or holds the file for life, it is theirs.
-    fn undo(&self) {
-        let lock = self.lock.number();
-        if sys::flock(lock, sys::LOCK_EX_NB).is_err() || sys::record_lock_owner(lock) != Ok(None) {
-            return;
+    /// In the caller, when it knows the outcome: unless there is a daemon, puts back what was there; and opens the gate.
+    pub(crate) fn end(self, is_ready: bool) {
+        if !is_ready && sys::record_lock_owner(self.lock.number()) == Ok(None) {
+            self.put_back();
         }
-        // Ignored: a stale file heals itself at the next start, and the error that led here is told.
-        let _ = match &self.before {
-            None if is_at(self.path, &self.lock) => sys::unlink(self.path),
-            Some(before) if self.is_changed(before) => self.fill(before.text.bytes(), before.mode),
-            _ => Ok(()),
-        };
+        open_gate(self.file.as_ref().unwrap_or(&self.lock));
+    }
+
+    fn put_back(&self) {
+        match &self.before {
+            None => remove_file(self.path, &self.lock),
+            Some(before) if self.is_changed(before) => {
+                // Ignored: a stale file heals itself at the next start, and the error that led here is told.
+                let _ = self.fill(before.text.bytes(), before.mode);
+            }
+            Some(_) => {}
+        }
     }
 
     /// The number may be the same: in a container, every start has the numbers of the last one.
@@ -280,43 +301,41 @@ fn write_at(file: c_int, at: usize, text: &[u8]) -> Result<(), Errno> {
     })
 }
 
-/// In the caller, when there will be no daemon.
-impl Drop for PidFile<'_> {
-    fn drop(&mut self) {
-        if self.is_ours {
-            self.undo();
-            open_gate(&self.lock);
-        }
+/// This process's descriptor of the file at that path.
+fn descriptor_of(path: &CStr) -> Option<c_int> {
+    let there = sys::lstat(path);
+    there.ok()?;
+    fds::find(|fd| are_same(there, sys::fstat(fd)))
+}
+
+/// Whether this process holds the file, of which it has that descriptor: a lock for life is always held through an open
+/// one. The kernel tells of a process's own record locks only when asked for the conflicts of an OFD lock (Linux 3.15).
+fn is_owner(fd: c_int) -> bool {
+    let own = sys::getpid();
+    match sys::any_record_lock_owner(fd) {
+        Ok(Some(pid)) if pid == own => true,
+        Ok(None) => false,
+        // Somebody else has one too, or the kernel is older: the text has to decide.
+        _ => pid_in(fd) == Some(own),
     }
 }
 
-/// This process's descriptor of a pid file that it owns.
-///
-/// A lock for life is always held through an open descriptor, so it can be found; whose it is, the kernel does not tell
-/// the owner itself, but the text does, which only an owner writes.
-fn own_descriptor(path: &CStr) -> Option<c_int> {
-    let there = sys::lstat(path).ok()?.identity;
-    fds::find(|fd| {
-        sys::fstat(fd).is_ok_and(|here| here.identity == there)
-            && pid_in(fd) == Some(sys::getpid().unsigned_abs().into())
-    })
-}
-
-fn pid_in(fd: c_int) -> Option<u64> {
+fn pid_in(fd: c_int) -> Option<c_int> {
     let text = read_text(fd).ok()?;
-    text::number(text.bytes().trim_ascii(), 10)
+    text::number(text.bytes().trim_ascii(), 10).and_then(|pid| c_int::try_from(pid).ok())
 }
 
 /// `pid_file_read(path)`—the pid of the live daemon that owns a pid file; `None` when there is no such file, or its
 /// daemon is dead or not yet started.
 ///
-/// The answer is the kernel's (who holds the lock), not the file's text. It may be old when it arrives: signals are
-/// better sent through a `pidfd_open(2)` that was made before a second look. The file may be read by anybody, also by
-/// its owner.
+/// The answer is both the kernel's (who holds the lock) and the file's text, which must agree. It may be old when it
+/// arrives: signals are better sent through a `pidfd_open(2)` that was made before a second look. The file may be read
+/// by anybody, also by its owner.
 ///
 /// # Errors
 /// [`Step::PidFile`] with the errno of the call that failed; ELOOP for a symbolic link, EINVAL for what is no regular
-/// file; ESRCH when its owner lives where it has no pid that could be told (another pid namespace).
+/// file. ESRCH when somebody holds the file, but not the process that it names: its owner lives in another pid
+/// namespace, or a stranger has locked it.
 ///
 /// # References
 /// `fcntl(2)`, F_GETLK; `pid_namespaces(7)`.
@@ -325,14 +344,20 @@ pub fn read(path: &CStr) -> Result<Option<i32>, Error> {
 }
 
 fn owner(path: &CStr) -> Result<Option<c_int>, Errno> {
-    if own_descriptor(path).is_some() {
-        return Ok(Some(sys::getpid()));
+    match descriptor_of(path) {
+        Some(fd) if is_owner(fd) => return Ok(Some(sys::getpid())),
+        Some(fd) => return holder(fd),
+        None => {}
     }
     let Some(stat) = unless(Errno::ENOENT, sys::lstat(path))? else { return Ok(None) };
     refuse_kind(&stat)?;
     let Some(file) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
-    match sys::record_lock_owner(file.number())? {
-        Some(pid) if pid <= 0 => Err(Errno::ESRCH),
+    holder(file.number())
+}
+
+fn holder(fd: c_int) -> Result<Option<c_int>, Errno> {
+    match sys::record_lock_owner(fd)? {
+        Some(pid) if pid <= 0 || pid_in(fd) != Some(pid) => Err(Errno::ESRCH),
         owner => Ok(owner),
     }
 }
@@ -349,10 +374,10 @@ fn owner(path: &CStr) -> Result<Option<c_int>, Errno> {
 /// # Notes
 /// The path is looked up by this process: absolute, and in its root directory.
 pub fn remove(path: &CStr) -> Result<(), Error> {
-    let removed = match own_descriptor(path) {
+    let removed = match descriptor_of(path) {
         // No call removes by descriptor: who replaces the file just now loses theirs.
-        Some(_) => sys::unlink(path),
-        None => sys::lstat(path).and(Err(Errno::EPERM)),
+        Some(fd) if is_owner(fd) => sys::unlink(path),
+        _ => sys::lstat(path).and(Err(Errno::EPERM)),
     };
     removed.map_err(Error::at(Step::PidFile))
 }

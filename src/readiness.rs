@@ -77,11 +77,6 @@ impl Promise {
 }
 
 impl Awaited<'_> {
-    /// Whether the program has more to say than that it has been executed.
-    pub(crate) fn is_more(&self) -> bool {
-        !matches!(self, Self::Execution)
-    }
-
     /// The descriptor to wait on.
     pub(crate) fn descriptor(&self) -> c_int {
         match self {
@@ -91,12 +86,12 @@ impl Awaited<'_> {
         }
     }
 
-    /// Hears one message from a program in that session.
-    pub(crate) fn hear(&self, session: c_int) -> Result<Heard, Error> {
+    /// Hears one message from that daemon, or from a program in its session or in the one that it was started in.
+    pub(crate) fn hear(&self, session: c_int, daemon: c_int) -> Result<Heard, Error> {
         match self {
             Self::Execution => Ok(Heard::Nothing),
             Self::Newline(reader) => hear_newline(reader),
-            Self::Notify(socket) => socket.hear(session),
+            Self::Notify(socket) => socket.hear(session, daemon),
         }
         .map_err(Error::at(Step::Notify))
     }
@@ -186,7 +181,7 @@ impl NotifySocket {
         self.user.set(user);
     }
 
-    fn hear(&self, session: c_int) -> Result<Heard, Errno> {
+    fn hear(&self, session: c_int, daemon: c_int) -> Result<Heard, Errno> {
         let mut message = [0; MESSAGE];
         let mut sender = SenderMessage::default();
         let length = match uninterrupted(|| sys::receive(self.socket.number(), &mut message, &mut sender)) {
@@ -194,7 +189,7 @@ impl NotifySocket {
             result => result?,
         };
         let mut heard = Heard::Nothing;
-        if self.may_say(&sender.sender, session) {
+        if self.may_say(&sender.sender, session, daemon) {
             for line in message.get(..length).unwrap_or_default().split(|byte| *byte == b'\n') {
                 match self.understand(line) {
                     Heard::Nothing => {}
@@ -207,17 +202,18 @@ impl NotifySocket {
     }
 
     /// A helper such as `systemd-notify` may be gone when its message is read.
-    fn may_say(&self, sender: &Sender, session: c_int) -> bool {
-        let known = || {
-            let [_, ours, _] = sys::getresuid().unwrap_or([0; 3]);
-            [0, ours, self.user.get()].contains(&sender.uid)
-        };
+    fn may_say(&self, sender: &Sender, session: c_int, daemon: c_int) -> bool {
         // 0, of a process that has no pid here, would ask for our own session.
         sender.pid > 0
             && match sys::getsid(sender.pid) {
-                Ok(it) => it == session,
-                Err(errno) => errno == Errno::ESRCH && known(),
+                Ok(it) => it == session || sender.pid == daemon || sys::getsid(daemon) == Ok(it),
+                Err(errno) => errno == Errno::ESRCH && self.is_known(sender.uid),
             }
+    }
+
+    fn is_known(&self, user: u32) -> bool {
+        let [_, ours, _] = sys::getresuid().unwrap_or([0; 3]);
+        [0, ours, self.user.get()].contains(&user)
     }
 
     fn understand(&self, line: &[u8]) -> Heard {

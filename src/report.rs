@@ -4,12 +4,13 @@
 //! shorter than PIPE_BUF, so it arrives whole or not at all. The end of the pipe without a message means that everyone
 //! who could have written one is dead.
 
+use crate::deadline::{self, Deadline};
 use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
 use crate::readiness::{Awaited, Heard};
 use crate::signals;
 use crate::supervisor;
-use crate::sys::{self, PollFd, SignalSet, Timespec};
+use crate::sys::{self, PollFd, SignalSet};
 use core::ffi::c_int;
 use core::time::Duration;
 
@@ -143,24 +144,17 @@ pub(crate) struct Wait<'a> {
     pub(crate) supervisor: Option<Fd>,
 }
 
-impl Wait<'_> {
-    fn pass_on(&self, outcome: Outcome) -> Result<Outcome, Error> {
-        if let (Outcome::Ready(daemon), Some(socket)) = (&outcome, &self.supervisor) {
-            supervisor::notify_ready(socket.number(), *daemon)?;
-        }
-        Ok(outcome)
-    }
-}
-
-/// What is watched besides the pipe.
+/// What is known, and watched besides the pipe.
 #[derive(Default)]
 struct Watched<'a> {
     deadline: Deadline,
     /// The signal mask while it waits.
     mask: Option<SignalSet>,
-    /// A process that must live: its children may hold the pipe.
+    /// The daemon's pid.
+    daemon: Option<c_int>,
+    /// The daemon, which must live: its children may hold the pipe.
     process: Option<Fd>,
-    /// A program that may say something.
+    /// The daemon's program, which may say something.
     program: Option<&'a Awaited<'a>>,
 }
 
@@ -185,19 +179,11 @@ impl Listener {
     /// nobody was told of. While the daemon's program gets ready, which may take long, signals mean what they mean to
     /// the caller.
     pub(crate) fn wait(&self, wait: &Wait<'_>) -> Result<Outcome, Error> {
-        let mut daemon = None;
-        let outcome = self.outcome(wait, &mut daemon).and_then(|outcome| wait.pass_on(outcome));
-        let ready = matches!(outcome, Ok(Outcome::Ready(_)));
-        if !ready {
-            self.end_the_start(wait.leader, daemon, outcome.as_ref().err());
-        } else if wait.awaited.is_more() && is_ours(wait.leader) {
-            // It watches a daemon that needs no watching any more. Ignored: it may be dead.
-            let _ = sys::kill(wait.leader, sys::SIGKILL);
-        }
-        // Ignored: ECHILD, when SIGCHLD is ignored or a handler of the caller's was faster.
-        let _ = uninterrupted(|| sys::wait_and_reap(wait.leader));
-        if !ready {
-            outlive_group(wait.leader);
+        let mut watched = Watched { deadline: wait.deadline, ..Watched::default() };
+        let outcome = self.outcome(wait, &mut watched).and_then(|outcome| pass_on(outcome, wait, &watched));
+        match outcome {
+            Ok(Outcome::Ready(_)) => dismiss(wait.leader, watched.program.is_some()),
+            _ => self.end_the_start(wait.leader, &watched, outcome.as_ref().err()),
         }
         match (outcome, wait.awaited.errno()) {
             // It ended by itself, and had said why.
@@ -206,15 +192,14 @@ impl Listener {
         }
     }
 
-    fn outcome(&self, wait: &Wait<'_>, daemon: &mut Option<c_int>) -> Result<Outcome, Error> {
-        let mut watched = Watched { deadline: wait.deadline, ..Watched::default() };
+    fn outcome<'a>(&self, wait: &'a Wait<'_>, watched: &mut Watched<'a>) -> Result<Outcome, Error> {
         let mut gone = false;
         loop {
-            let event = self.next(&watched);
+            let event = self.next(watched);
             // Of a daemon that is gone, only what it had said before counts; nobody waits for more.
             match if gone { event.map_err(|_| DEAD) } else { event }? {
                 Event::Said(Message::Started(pid)) => {
-                    (*daemon, watched.mask) = (Some(pid), Some(wait.mask));
+                    (watched.daemon, watched.mask) = (Some(pid), Some(wait.mask));
                     if wait.leader_stays {
                         watched.program = Some(&wait.awaited); // and the leader tells of its death
                         continue;
@@ -227,17 +212,12 @@ impl Listener {
                     }
                     watched.process = opened.and_then(Fd::above_stdio).ok();
                 }
-                Event::Said(Message::Ready(pid)) => {
-                    if wait.leader_stays {
-                        self.until_end(wait.deadline)?;
-                    }
-                    return Ok(Outcome::Ready(pid));
-                }
+                Event::Said(Message::Ready(pid)) => return Ok(Outcome::Ready(pid)),
                 Event::Said(Message::GaveUp(status)) => return Ok(Outcome::GaveUp(status)),
                 Event::Said(Message::Failed(error)) => return Err(error),
                 Event::End | Event::Death => return Err(DEAD),
-                Event::Program => match wait.awaited.hear(wait.leader)? {
-                    Heard::Ready => return daemon.map(Outcome::Ready).ok_or(DEAD),
+                Event::Program => match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0))? {
+                    Heard::Ready => return watched.daemon.map(Outcome::Ready).ok_or(DEAD),
                     Heard::MoreTime(time) => watched.deadline.extend(time)?,
                     Heard::Silence => watched.program = None,
                     Heard::Nothing => {}
@@ -247,30 +227,39 @@ impl Listener {
     }
 
     /// Makes sure that nothing is left of a start that failed.
-    fn end_the_start(&self, leader: c_int, daemon: Option<c_int>, error: Option<&Error>) {
+    fn end_the_start(&self, leader: c_int, watched: &Watched<'_>, error: Option<&Error>) {
+        let ours = is_ours(leader);
+        if ours && watched.program.is_some() {
+            // The leader is the daemon's parent: wherever that has gone, it can kill it. Ignored: it may be dead.
+            let _ = sys::kill(leader, signals::GIVE_UP);
+        }
         // Who reports a failure exits by itself, and a leader that stays reaps the daemon before. Ignored: at the end
         // of the grace they are killed.
-        if error.is_none_or(|error| error.step() != Step::Wait) {
+        if watched.program.is_some() || error.is_none_or(|error| error.step() != Step::Wait) {
             let _ = self.until_end_or(GRACE);
         }
         // The leader is unreaped, so its number, which is the group's too, cannot belong to anyone else. Where it is
         // reaped already (SIGCHLD ignored), a daemon that still is in its session keeps the number taken.
-        let ours = is_ours(leader);
         if ours {
             // First the leader, so that it cannot fork after the group was killed. Ignored: it may be dead.
             let _ = sys::kill(leader, sys::SIGKILL);
         }
-        let held = daemon.filter(|pid| sys::getsid(*pid) == Ok(leader));
-        if ours || daemon.is_none() || held.is_some() {
+        let held = watched.daemon.filter(|pid| sys::getsid(*pid) == Ok(leader));
+        if ours || watched.daemon.is_none() || held.is_some() {
             // Ignored: there may be no group any more, or none yet.
             let _ = sys::kill(-leader, sys::SIGKILL);
         }
-        if let Some(pid) = held {
-            // It may have moved to a group of its own. Ignored: it is dying already, if not.
-            let _ = sys::kill(pid, sys::SIGKILL);
-        }
+        // It may have moved to a group or a session of its own. Ignored: it is dying already, if not.
+        let _ = match (&watched.process, held) {
+            (Some(process), _) => sys::pidfd_send_signal(process.number(), sys::SIGKILL),
+            (None, Some(pid)) => sys::kill(pid, sys::SIGKILL),
+            (None, None) => Ok(()),
+        };
         // Ignored: at the end of the grace there is nothing more to be done.
         let _ = self.until_end_or(GRACE);
+        // Ignored: ECHILD, when SIGCHLD is ignored or a handler of the caller's was faster.
+        let _ = uninterrupted(|| sys::wait_and_reap(leader));
+        outlive(leader, watched.daemon);
     }
 
     fn until_end_or(&self, grace: Duration) -> Result<(), Error> {
@@ -302,22 +291,37 @@ impl Listener {
 
     /// Waits until there is something to read from the pipe; or tells what else has happened.
     fn until_readable(&self, watched: &Watched<'_>) -> Result<Option<Event>, Error> {
-        if watched.deadline.0.is_none() && watched.mask.is_none() {
+        if watched.deadline.is_none() && watched.mask.is_none() {
             return Ok(None); // the read waits as well
         }
         let process = watched.process.as_ref().map_or(-1, Fd::number);
         let program = watched.program.map_or(-1, Awaited::descriptor);
         let mut fds = [self.0.number(), process, program].map(wanted);
-        let waited = uninterrupted(|| sys::ppoll(&mut fds, watched.deadline.left()?, watched.mask));
-        let waited = waited.map_err(Error::at(Step::Wait))?;
-        let [pipe, process, _] = fds;
-        match (waited, pipe.revents, process.revents) {
-            (0, ..) => Err(Error::new(Step::Wait, Errno::ETIMEDOUT)),
-            (_, 0, 0) => Ok(Some(Event::Program)),
-            (_, 0, _) => Ok(Some(Event::Death)),
-            _ => Ok(None),
-        }
+        watched.deadline.wait(&mut fds, watched.mask)?;
+        Ok(match fds.map(|fd| fd.revents) {
+            [0, 0, _] => Some(Event::Program),
+            [0, ..] => Some(Event::Death),
+            _ => None,
+        })
     }
+}
+
+/// Tells the supervisor of the daemon; that, too, is part of the start, and has to be done in time.
+fn pass_on(outcome: Outcome, wait: &Wait<'_>, watched: &Watched<'_>) -> Result<Outcome, Error> {
+    if let (Outcome::Ready(daemon), Some(socket)) = (&outcome, &wait.supervisor) {
+        supervisor::notify_ready(socket.number(), *daemon, watched.deadline, Some(wait.mask))?;
+    }
+    Ok(outcome)
+}
+
+/// The daemon is ready: reaps the leader, which may still watch it.
+fn dismiss(leader: c_int, watches: bool) {
+    if watches && is_ours(leader) {
+        // Ignored: it may be dead.
+        let _ = sys::kill(leader, sys::SIGKILL);
+    }
+    // Ignored: ECHILD, when SIGCHLD is ignored or a handler of the caller's was faster.
+    let _ = uninterrupted(|| sys::wait_and_reap(leader));
 }
 
 const fn wanted(fd: c_int) -> PollFd {
@@ -332,59 +336,16 @@ fn is_ours(child: c_int) -> bool {
 /// How long dying processes may take to vanish (the kernel may be writing their core, or be very busy).
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Waits until a process group is gone, zombies too: a process closes its end of the pipe a moment before it is dead.
-/// Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere init does.
-fn outlive_group(group: c_int) {
+/// Waits until a process group and the daemon are gone, zombies too: a process closes its end of the pipe a moment
+/// before it is dead. Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere init
+/// does.
+fn outlive(group: c_int, daemon: Option<c_int>) {
     for _ in 0..GRACE.as_millis() {
         while sys::reap_one_of_group(group) == Ok(true) {}
-        if sys::kill(-group, 0) == Err(Errno::ESRCH) {
+        let reaped = daemon.is_none_or(|pid| sys::reap(pid) != Ok(None));
+        if reaped && sys::kill(-group, 0) == Err(Errno::ESRCH) {
             return;
         }
-        pause();
+        deadline::pause();
     }
-}
-
-/// A millisecond, for who waits for what no event tells.
-pub(crate) fn pause() {
-    const MILLISECOND: Timespec = Timespec { seconds: 0, nanoseconds: 1_000_000 };
-    // Ignored: whatever ends the pause, the next look decides.
-    let _ = sys::ppoll(&mut [], Some(MILLISECOND), None);
-}
-
-/// A moment on the monotonic clock after which nobody waits; or none.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Deadline(Option<u64>);
-
-impl Deadline {
-    /// Waits for ever.
-    pub(crate) const NONE: Self = Self(None);
-    /// Does not wait.
-    const NOW: Self = Self(Some(0));
-
-    /// The moment after that time from now.
-    pub(crate) fn after(time: Option<Duration>) -> Result<Self, Error> {
-        let Some(time) = time else { return Ok(Self(None)) };
-        Ok(Self(Some(now()?.saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))))
-    }
-
-    /// Makes it at least so many microseconds from now.
-    fn extend(&mut self, time: u64) -> Result<(), Error> {
-        let end = now()?.saturating_add(time);
-        self.0 = self.0.map(|before| before.max(end));
-        Ok(())
-    }
-
-    /// What is left of it.
-    fn left(&self) -> Result<Option<Timespec>, Errno> {
-        let Some(end) = self.0 else { return Ok(None) };
-        let left = end.saturating_sub(sys::clock_microseconds()?);
-        let seconds = (left / 1_000_000).try_into().unwrap_or(core::ffi::c_long::MAX);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "below 1,000,000,000")]
-        let nanoseconds = (left % 1_000_000 * 1000) as core::ffi::c_long;
-        Ok(Some(Timespec { seconds, nanoseconds }))
-    }
-}
-
-fn now() -> Result<u64, Error> {
-    sys::clock_microseconds().map_err(Error::at(Step::Wait))
 }

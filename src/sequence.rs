@@ -1,5 +1,6 @@
 //! The sequence: one short function a step, in the order they run. Numbers are the rows of the table in README.md.
 
+use crate::deadline::{self, Deadline};
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd};
@@ -7,12 +8,12 @@ use crate::handle::{Handle, Process};
 use crate::options::Daemon;
 use crate::pid_file::{self, PidFile};
 use crate::readiness::{self, Awaited, Promise, Readiness};
-use crate::report::{self, Deadline, Listener, Message, Outcome, Reporter, Wait};
+use crate::report::{self, Listener, Message, Outcome, Reporter, Wait};
 use crate::signals::{self, Signals};
 use crate::stdio::{self, Stdio, Streams};
 use crate::supervisor;
-use crate::sys::{self, SignalSet, StringArray};
-use core::ffi::{CStr, c_int};
+use crate::sys::{self, SignalSet};
+use core::ffi::c_int;
 
 /// What follows in the daemon when the sequence is done.
 #[derive(Clone, Copy)]
@@ -22,17 +23,34 @@ pub(crate) enum After<'a> {
     /// Its program goes on, and the daemon is ready already.
     #[cfg(feature = "capi")]
     ReturnReady,
-    /// It becomes another program.
-    Exec { program: &'a CStr, argv: StringArray, envp: StringArray },
+    /// It becomes another program, by this function, which returns only the errno of its failure.
+    Exec(&'a dyn Fn() -> Errno),
 }
 
 /// What the caller opens for the daemon.
 struct Outfit {
     streams: Streams,
+    ties: Ties,
+}
+
+/// What the daemon keeps open.
+struct Ties {
     /// To the supervisor.
     supervisor: Option<Fd>,
     /// For the program, to say that it is ready.
     promise: Option<Promise>,
+    /// The lowest descriptor to close, and one more to spare: a supervised process has been given sockets, and the
+    /// descriptor on which its program says that it is ready.
+    lowest: c_int,
+    spared: c_int,
+}
+
+/// How a start went on.
+enum Started {
+    /// This process is the daemon.
+    Here(Handle),
+    /// This process is the caller, and knows the outcome.
+    There(Result<Outcome, Error>, Signals),
 }
 
 /// The pipes that the daemon holds: to the caller, and to the leader that waits for an exec.
@@ -48,35 +66,39 @@ impl Daemon<'_> {
         self.refuse_threads()?;
         self.refuse_closed_descriptors()?;
         let supervised = self.is_supervised();
-        let mut pid_file = self.pid_file.map(pid_file::open).transpose()?;
-        let (outfit, awaited) = self.open_outfit(&after, supervised)?;
-        if supervised {
-            return self.stay(after, outfit, pid_file);
+        let mut pid_file = self.pid_file.map(|path| pid_file::open(path, supervised)).transpose()?;
+        let started = if supervised { self.stay(after, &mut pid_file) } else { self.fork_off(after, &mut pid_file) };
+        if let Ok(Started::Here(handle)) = started {
+            return Ok(Process::Daemon(handle.with_pid_file(pid_file)));
         }
+        // This is the caller: in a forked process, an error is its end.
+        let is_ready = matches!(started, Ok(Started::There(Ok(Outcome::Ready(_)), _)));
+        if let Some(pid_file) = pid_file {
+            pid_file.end(is_ready);
+        }
+        match started? {
+            Started::There(outcome, signals) => self.leave(outcome, &signals),
+            Started::Here(handle) => Ok(Process::Daemon(handle)),
+        }
+    }
+
+    fn fork_off(&self, after: After<'_>, pid_file: &mut Option<PidFile<'_>>) -> Result<Started, Error> {
+        let (outfit, awaited) = self.open_outfit(&after, false)?;
         let deadline = Deadline::after(self.deadline)?;
         let (listener, reporter) = report::pipe()?;
         let signals = Signals::block()?;
-        match fork(Step::Fork) {
-            Ok(Side::Child) => {
+        match fork(Step::Fork).inspect_err(|_| signals.unblock())? {
+            Side::Child => {
                 drop((listener, awaited));
-                let handle = self.lead(after, outfit, pid_file.as_mut(), signals.mask, reporter);
-                Ok(Process::Daemon(handle.with_pid_file(pid_file)))
+                Ok(Started::Here(self.lead(after, outfit, pid_file, signals.mask, reporter)))
             }
-            Ok(Side::Parent(leader)) => {
+            Side::Parent(leader) => {
                 drop(reporter);
-                let Outfit { supervisor, .. } = outfit;
-                let leader_stays = matches!(after, After::Exec { .. });
+                let Ties { supervisor, .. } = outfit.ties;
+                let leader_stays = matches!(after, After::Exec(_));
                 let mask = signals.mask;
                 let outcome = listener.wait(&Wait { leader, deadline, mask, leader_stays, awaited, supervisor });
-                match &outcome {
-                    Ok(Outcome::Ready(_)) => pid_file.map_or((), PidFile::give_away),
-                    _ => drop(pid_file), // which undoes it
-                }
-                self.leave(outcome, &signals)
-            }
-            Err(error) => {
-                signals.unblock();
-                Err(error)
+                Ok(Started::There(outcome, signals))
             }
         }
     }
@@ -85,8 +107,10 @@ impl Daemon<'_> {
     fn refuse_bad_options(&self) -> Result<(), Error> {
         let umask = self.umask.is_none_or(|mask| mask <= 0o777);
         let ids = self.credentials.is_none_or(|credentials| credentials.are_ids());
-        let number = !matches!(self.readiness, Readiness::Newline(..=sys::STDERR));
-        if umask && ids && number { Ok(()) } else { Err(Error::new(Step::Options, Errno::EINVAL)) }
+        // Standard streams have another purpose.
+        let numbers = self.ready_fd.is_none_or(|fd| fd > sys::STDERR)
+            && !matches!(self.readiness, Readiness::Newline(..=sys::STDERR));
+        if umask && ids && numbers { Ok(()) } else { Err(Error::new(Step::Options, Errno::EINVAL)) }
     }
 
     /// 0: other threads would not exist in the daemon, and what they had locked would stay locked.
@@ -101,7 +125,7 @@ impl Daemon<'_> {
             if !has_threads() {
                 return Ok(());
             }
-            report::pause();
+            deadline::pause();
         }
         Err(Error::new(Step::Threads, Errno::EBUSY))
     }
@@ -124,7 +148,7 @@ impl Daemon<'_> {
     fn open_outfit(&self, after: &After<'_>, supervised: bool) -> Result<(Outfit, Awaited<'_>), Error> {
         let streams = stdio::open(&if supervised { self.streams.map(Stdio::unless_null) } else { self.streams })?;
         // Another program talks to the supervisor by itself, as it does if it is supervised.
-        let is_exec = matches!(after, After::Exec { .. });
+        let is_exec = matches!(after, After::Exec(_));
         let tell = self.tell_supervisor && !is_exec;
         let supervisor = if tell { supervisor::connect(self.environment_or_own())? } else { None };
         let readiness = if is_exec && !supervised { self.readiness } else { Readiness::Executed };
@@ -132,7 +156,16 @@ impl Daemon<'_> {
         if let (Some(credentials), Awaited::Notify(socket)) = (self.credentials, &awaited) {
             socket.expect(credentials.uid);
         }
-        Ok((Outfit { streams, supervisor, promise }, awaited))
+        let (lowest, spared) = match self.readiness {
+            Readiness::Newline(number) if supervised => (self.listened_end(), number),
+            _ if supervised => (self.listened_end(), -1),
+            _ => (sys::STDERR + 1, -1),
+        };
+        Ok((Outfit { streams, ties: Ties { supervisor, promise, lowest, spared } }, awaited))
+    }
+
+    fn listened_end(&self) -> c_int {
+        supervisor::listen_fds(self.environment_or_own()).end
     }
 
     /// The leader, and the daemon that it forks: 3 to 12.
@@ -140,7 +173,7 @@ impl Daemon<'_> {
         &self,
         after: After<'_>,
         outfit: Outfit,
-        pid_file: Option<&mut PidFile<'_>>,
+        pid_file: &mut Option<PidFile<'_>>,
         mask: SignalSet,
         reporter: Reporter,
     ) -> Handle {
@@ -159,8 +192,8 @@ impl Daemon<'_> {
     fn become_daemon(
         &self,
         after: After<'_>,
-        outfit: Outfit,
-        pid_file: Option<&mut PidFile<'_>>,
+        mut outfit: Outfit,
+        pid_file: &mut Option<PidFile<'_>>,
         mask: SignalSet,
         pipes: &mut Pipes,
     ) -> Result<Handle, Error> {
@@ -169,16 +202,15 @@ impl Daemon<'_> {
             // The first process of a new pid namespace: its end would be the daemon's (pid_namespaces(7)).
             return Err(Error::new(Step::Setsid, Errno::EINVAL));
         }
-        if let After::Exec { .. } = after {
-            pipes.witness = Some(self.fork_and_watch(leader, &pipes.reporter)?);
+        if let After::Exec(_) = after {
+            outfit = self.fork_and_watch(leader, outfit, pid_file, pipes)?;
         } else {
             fork_and_leave()?;
         }
         let handle = self.settle(&after, outfit, pid_file, Some(pipes))?;
-        if let After::Exec { program, argv, envp } = after {
+        if let After::Exec(execute) = after {
             self.unblock_signals(mask)?;
-            // SAFETY: spawn's caller has promised that the arrays are what execve wants.
-            return Err(Error::new(Step::Exec, unsafe { sys::execve(program, argv, envp) }));
+            return Err(Error::new(Step::Exec, execute()));
         }
         outlive(leader);
         self.unblock_signals(mask)?;
@@ -186,9 +218,10 @@ impl Daemon<'_> {
     }
 
     /// Instead of 2 to 4 and 13: a supervised process stays what it is, and becomes the daemon itself.
-    fn stay(&self, after: After<'_>, outfit: Outfit, mut pid_file: Option<PidFile<'_>>) -> Result<Process, Error> {
+    fn stay(&self, after: After<'_>, pid_file: &mut Option<PidFile<'_>>) -> Result<Started, Error> {
+        let (outfit, _) = self.open_outfit(&after, true)?;
         let signals = Signals::block()?;
-        let settled = self.settle(&after, outfit, pid_file.as_mut(), None);
+        let settled = self.settle(&after, outfit, pid_file, None);
         #[cfg_attr(not(feature = "capi"), expect(unused_mut, reason = "ready at once in C only"))]
         let mut handle = settled.inspect_err(|_| signals.unblock())?;
         self.unblock_signals(signals.mask)?;
@@ -196,12 +229,9 @@ impl Daemon<'_> {
             After::Return => {}
             #[cfg(feature = "capi")]
             After::ReturnReady => handle.ready()?,
-            After::Exec { program, argv, envp } => {
-                // SAFETY: spawn's caller has promised that the arrays are what execve wants.
-                return Err(Error::new(Step::Exec, unsafe { sys::execve(program, argv, envp) }));
-            }
+            After::Exec(execute) => return Err(Error::new(Step::Exec, execute())),
         }
-        Ok(Process::Daemon(handle.with_pid_file(pid_file)))
+        Ok(Started::Here(handle))
     }
 
     /// The daemon: 5 to 11.
@@ -209,48 +239,56 @@ impl Daemon<'_> {
         &self,
         after: &After<'_>,
         outfit: Outfit,
-        mut pid_file: Option<&mut PidFile<'_>>,
+        pid_file: &mut Option<PidFile<'_>>,
         mut pipes: Option<&mut Pipes>,
     ) -> Result<Handle, Error> {
-        let Outfit { streams, supervisor, promise } = outfit;
-        let is_exec = matches!(after, After::Exec { .. });
+        let Outfit { streams, ties } = outfit;
         self.reset_signals()?;
         self.change_root()?;
         self.change_directory()?;
         self.set_umask()?;
         streams.put_in_place()?;
-        if let Some(promise) = &promise {
-            make_room(promise.number(), pid_file.as_deref_mut(), pipes.as_deref_mut())?;
+        if let Some(promise) = &ties.promise {
+            make_room(promise.number(), pid_file.as_mut(), pipes.as_deref_mut())?;
         }
-        self.close_others(&supervisor, promise.as_ref(), pid_file.as_deref(), pipes.as_deref());
-        if let Some(promise) = promise {
+        self.close_others(&ties, pid_file.as_ref(), pipes.as_deref());
+        if let Some(promise) = ties.promise {
             promise.put_in_place()?;
         }
-        if let Some(pid_file) = &pid_file {
+        if let Some(pid_file) = pid_file {
             pid_file.write()?;
         }
         self.drop_privileges()?;
         if let Some(pid_file) = pid_file {
-            pid_file.settle(is_exec)?;
+            pid_file.settle(matches!(after, After::Exec(_)))?;
         }
-        let supervisor = supervisor.map_or(-1, Fd::leave_open);
+        let supervisor = ties.supervisor.map_or(-1, Fd::leave_open);
         Ok(Handle { supervisor, ready_fd: self.ready_fd.unwrap_or(-1), ..Handle::NONE })
     }
 
-    /// 4, when the daemon is to execute a program: the leader stays until it knows whether that was done.
-    fn fork_and_watch(&self, leader: c_int, reporter: &Reporter) -> Result<Reporter, Error> {
+    /// 4, when the daemon is to execute a program: the leader stays until it knows whether that was done, or until the
+    /// program is ready.
+    fn fork_and_watch(
+        &self,
+        leader: c_int,
+        outfit: Outfit,
+        pid_file: &mut Option<PidFile<'_>>,
+        pipes: &mut Pipes,
+    ) -> Result<Outfit, Error> {
         let child_signal = signals::keep_zombies()?;
         let (listener, witness) = report::pipe()?;
-        let deaths = if matches!(self.readiness, Readiness::Executed) { None } else { Some(signals::of_children()?) };
+        let watching = if matches!(self.readiness, Readiness::Executed) { None } else { Some(signals::of_watching()?) };
         match fork(Step::ForkAgain)? {
             Side::Child => {
-                drop((listener, deaths));
+                drop((listener, watching));
                 signals::put_back(&child_signal)?;
-                Ok(witness)
+                pipes.witness = Some(witness);
+                Ok(outfit)
             }
             Side::Parent(daemon) => {
-                drop(witness);
-                watch(leader, daemon, &listener, reporter, deaths.as_ref())
+                // What is the daemon's alone, must not be held here.
+                drop((witness, outfit, pid_file.take()));
+                watch(leader, daemon, &listener, &pipes.reporter, watching.as_ref())
             }
         }
     }
@@ -280,34 +318,22 @@ impl Daemon<'_> {
     }
 
     /// 9
-    fn close_others(
-        &self,
-        supervisor: &Option<Fd>,
-        promise: Option<&Promise>,
-        pid_file: Option<&PidFile<'_>>,
-        pipes: Option<&Pipes>,
-    ) {
+    fn close_others(&self, ties: &Ties, pid_file: Option<&PidFile<'_>>, pipes: Option<&Pipes>) {
         if !self.close_descriptors {
             return;
         }
         let [file, lock] = pid_file.map_or([-1; 2], PidFile::numbers);
-        // Who is supervised has been given more: sockets, and the descriptor on which to say that it is ready.
-        let supervised = pipes.is_none();
-        let lowest = if supervised { supervisor::listen_fds(self.environment_or_own()).end } else { sys::STDERR + 1 };
         let own = [
             pipes.map_or(-1, |pipes| pipes.reporter.number()),
             pipes.and_then(|pipes| pipes.witness.as_ref()).map_or(-1, Reporter::number),
-            supervisor.as_ref().map_or(-1, Fd::number),
-            promise.map_or(-1, Promise::descriptor),
+            ties.supervisor.as_ref().map_or(-1, Fd::number),
+            ties.promise.as_ref().map_or(-1, Promise::descriptor),
             self.ready_fd.unwrap_or(-1),
-            match self.readiness {
-                Readiness::Newline(number) if supervised => number,
-                _ => -1,
-            },
+            ties.spared,
             file,
             lock,
         ];
-        fds::close_except(lowest, self.keep, &own);
+        fds::close_except(ties.lowest, self.keep, &own);
     }
 
     /// 11
@@ -398,12 +424,12 @@ fn make_room(number: c_int, pid_file: Option<&mut PidFile<'_>>, pipes: Option<&m
 /// Both close the witness pipe. But a parent may change the process group of its child only until that has executed a
 /// program: then it is EACCES (setpgid(2); EPERM when the program has even made a session of its own). The group asked
 /// for is the one that the daemon is in, so nothing changes. The daemon is not reaped before, so its number is its own.
-fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter, deaths: Option<&Fd>) -> ! {
+fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter, watching: Option<&Fd>) -> ! {
     let executed = listener.until_end(Deadline::NONE).map(|()| sys::setpgid(daemon, leader));
-    let message = match (executed, deaths) {
+    let message = match (executed, watching) {
         (Ok(Err(Errno::EACCES | Errno::EPERM)), None) => Message::Ready(daemon),
-        (Ok(Err(Errno::EACCES | Errno::EPERM)), Some(deaths)) => {
-            watch_on(daemon, reporter, deaths).unwrap_or_else(Message::Failed)
+        (Ok(Err(Errno::EACCES | Errno::EPERM)), Some(watching)) => {
+            watch_on(daemon, reporter, watching).unwrap_or_else(Message::Failed)
         }
         (Ok(unexecuted), _) => {
             if unexecuted.is_err() {
@@ -417,29 +443,34 @@ fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter,
         (Err(error), _) => Message::Failed(error),
     };
     if reporter.tell(message).is_err() {
-        // The caller was killed. Nobody learns that there is a daemon, so there shall be none; nor this leader.
+        // The caller was killed. Nobody learns that there is a daemon, so there shall be none; nor this leader. Ignored:
+        // it is a child that was not reaped, or there is none.
+        let _ = if let Message::Ready(daemon) = message { sys::kill(daemon, sys::SIGKILL) } else { Ok(()) };
         let _ = sys::kill(-leader, sys::SIGKILL);
     }
     sys::exit(0)
 }
 
-/// The program has been executed, and the caller waits until it is ready. The leader, which is its parent, waits for
-/// its death; or for the caller's, after which nobody would learn that it is ready, so it is killed.
-fn watch_on(daemon: c_int, reporter: &Reporter, deaths: &Fd) -> Result<Message, Error> {
+/// The program has been executed, and the caller waits until it is ready. The leader, which is its parent, waits for its
+/// death; or until it shall be ended: when the caller says so, or is dead, and nobody would learn that it is ready.
+fn watch_on(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Message, Error> {
     let dead = Error::new(Step::Wait, Errno::ESRCH);
-    let mut heard = reporter.tell(Message::Started(daemon)).is_ok();
-    while heard {
-        heard = reporter.is_heard_until(Some(deaths)).map_err(Error::at(Step::Wait))?;
-        // Ignored: there is none when the caller has died. One may also tell of a stop, and of any other child's death.
+    let at = Error::at(Step::Wait);
+    let mut goes_on = reporter.tell(Message::Started(daemon)).is_ok();
+    while goes_on {
+        let heard = reporter.is_heard_until(Some(watching)).map_err(at)?;
+        goes_on = heard && sys::take_pending_signal(signals::only(signals::GIVE_UP)).is_err();
+        // Ignored: there is none, when it was something else. It may also tell of a stop, or of another child.
         let _ = sys::take_pending_signal(signals::only(sys::SIGCHLD));
-        match sys::reap(daemon).map_err(Error::at(Step::Wait))? {
+        match sys::reap(daemon).map_err(at)? {
             None => {}
             Some(sys::End::Exited(status)) if status != 0 => return Ok(Message::GaveUp(status)),
             Some(_) => return Err(dead),
         }
     }
-    // Ignored: it is a child of ours, dead or alive.
+    // Ignored: it is a child of ours, dead or alive, and nothing of it shall be left.
     let _ = sys::kill(daemon, sys::SIGKILL);
+    let _ = fds::uninterrupted(|| sys::wait_and_reap(daemon));
     Err(dead)
 }
 
@@ -447,6 +478,6 @@ fn watch_on(daemon: c_int, reporter: &Reporter, deaths: &Fd) -> Result<Message, 
 /// become one, so it looks every millisecond.
 fn outlive(leader: c_int) {
     while sys::getppid() == leader {
-        report::pause();
+        deadline::pause();
     }
 }

@@ -99,9 +99,12 @@ pub(crate) fn keep_zombies() -> Result<Disposition, Error> {
     disposition(sys::SIGCHLD, Some(&Disposition::DEFAULT)).map_err(Error::at(Step::Signals))
 }
 
-/// A descriptor that tells when a child of this process has ended; SIGCHLD is blocked.
-pub(crate) fn of_children() -> Result<Fd, Error> {
-    sys::signalfd(only(sys::SIGCHLD)).and_then(Fd::above_stdio).map_err(Error::at(Step::Signals))
+/// What the caller sends a leader that watches a daemon which shall be ended: a signal that nobody sends to a group.
+pub(crate) const GIVE_UP: c_int = sys::SIGNAL_MAX;
+
+/// A descriptor that tells when a child of this process has ended, or when it shall give up; both signals are blocked.
+pub(crate) fn of_watching() -> Result<Fd, Error> {
+    sys::signalfd(only(sys::SIGCHLD) | only(GIVE_UP)).and_then(Fd::above_stdio).map_err(Error::at(Step::Signals))
 }
 
 /// Undoes [`keep_zombies`].

@@ -1,9 +1,10 @@
 //! The supervisor: systemd, s6 or runit. Whether one runs this process, and how to talk to it.
 
+use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
-use crate::sys::{self, Piece, UnixAddress};
+use crate::sys::{self, Piece, PollFd, SignalSet, UnixAddress};
 use crate::text::Text;
 use core::ffi::c_int;
 use core::ops::Range;
@@ -22,7 +23,7 @@ pub enum Supervisor {
 
 /// `supervisor()`—who runs this very process as a service; `None` when nobody known does.
 ///
-/// The evidence is the supervisor's own, and about this process, not about one of its ancestors:
+/// The evidence is the supervisor's own:
 /// - systemd: `SYSTEMD_EXEC_PID` is this process's id (since version 248). Where the variable is missing,
 ///   `INVOCATION_ID` is there and the parent is a process named `systemd`, which every service's is
 ///   (`systemd.exec(5)`);
@@ -122,17 +123,31 @@ pub(crate) fn notify(socket: c_int, state: &[u8]) -> Result<(), Error> {
     if reloading && !lines.any(|line| line.starts_with(b"MONOTONIC_USEC=")) {
         time.add(b"\nMONOTONIC_USEC=").add_number(sys::clock_microseconds().map_err(Error::at(Step::Notify))?);
     }
-    send(socket, &[Piece::of(state), Piece::of(time.bytes())])
+    send(socket, &[Piece::of(state), Piece::of(time.bytes())], Deadline::NONE, None)
 }
 
-/// A datagram is sent whole or not at all, and no SIGPIPE comes of it (`unix(7)`).
-fn send(socket: c_int, pieces: &[Piece<'_>]) -> Result<(), Error> {
-    uninterrupted(|| sys::writev(socket, pieces)).map(drop).map_err(Error::at(Step::Notify))
-}
-
-/// Tells the supervisor which process is the service, and that it is ready.
-pub(crate) fn notify_ready(socket: c_int, pid: c_int) -> Result<(), Error> {
+/// Tells the supervisor which process is the service, and that it is ready. At the deadline it is too late; until then,
+/// the signal mask is that one.
+pub(crate) fn notify_ready(
+    socket: c_int,
+    pid: c_int,
+    deadline: Deadline,
+    mask: Option<SignalSet>,
+) -> Result<(), Error> {
     let mut state = Text::<40>::new();
     state.add(b"READY=1\nMAINPID=").add_number(pid.unsigned_abs().into());
-    send(socket, &[Piece::of(state.bytes())])
+    send(socket, &[Piece::of(state.bytes())], deadline, mask)
+}
+
+/// A datagram is sent whole or not at all, and no SIGPIPE comes of it (`unix(7)`). While the supervisor's queue is full,
+/// it has to wait.
+fn send(socket: c_int, pieces: &[Piece<'_>], deadline: Deadline, mask: Option<SignalSet>) -> Result<(), Error> {
+    loop {
+        match uninterrupted(|| sys::writev(socket, pieces)) {
+            Err(Errno::EAGAIN) => {
+                deadline.wait(&mut [PollFd { fd: socket, events: sys::POLLOUT, revents: 0 }], mask)?
+            }
+            result => return result.map(drop).map_err(Error::at(Step::Notify)),
+        };
+    }
 }

@@ -27,7 +27,7 @@ mod users;
 
 use arguments::{Arguments, Request, Text};
 use messages::{CANNOT_EXECUTE, End, NOT_FOUND, Told, UNTTY_FAILED, complain};
-use program::{IS_NO_PROGRAM, NO_SUCH_FILE, Program};
+use program::{NO_SUCH_FILE, Program};
 
 fn run(arguments: Arguments) -> c_int {
     let result = arguments::read(arguments).and_then(|request| match request.print {
@@ -61,10 +61,7 @@ fn start(request: &Request, arguments: Arguments) -> Result<(), Told> {
     if let Some(socket) = &socket {
         daemon = daemon.readiness(Readiness::Notify(socket));
     }
-    let pid = match request.root {
-        None => launch(&daemon, command, program),
-        Some(_) => launch_in_root(&daemon, command, program),
-    };
+    let pid = launch(&daemon, request, command, program);
     let pid = pid.map_err(|error| explain(request, command, error, socket.as_ref()))?;
     if request.print_pid {
         messages::tell_pid(pid);
@@ -124,41 +121,18 @@ fn notify_variable(socket: &NotifySocket) -> text::Text<128> {
     variable
 }
 
-/// Starts COMMAND.
-fn launch(daemon: &Daemon<'_>, command: Text, program: Program) -> Result<c_int, Error> {
-    let path = program::find(command, program.environment()).map_err(|errno| Error::new(Step::Exec, errno))?;
-    launch_path(daemon, path.as_c_str().unwrap_or_default(), program)
-}
-
-/// In another root directory, nobody can tell from outside where COMMAND is: links lead elsewhere there. So one place
-/// after the other is tried, and each try is a whole start.
-fn launch_in_root(daemon: &Daemon<'_>, command: Text, program: Program) -> Result<c_int, Error> {
-    let mut worst = NO_SUCH_FILE;
-    let started = program::look(command, program.environment(), &mut |path| {
-        let started = launch_path(daemon, path, program);
-        match started {
-            Err(error) if error.step() == Step::Exec && program::is_elsewhere(error.errno()) => {
-                let is_path = command.to_bytes().contains(&b'/');
-                worst = if is_path { error.errno() } else { program::worse(worst, error.errno()) };
-                None
-            }
-            started => Some(started),
-        }
-    });
-    started.unwrap_or_else(|| Err(Error::new(Step::Exec, worst)))
-}
-
-fn launch_path(daemon: &Daemon<'_>, path: &CStr, program: Program) -> Result<c_int, Error> {
-    // SAFETY: both arrays end with NULL, and no C library is in the process with the raw backend.
-    match unsafe { daemon.spawn(path, program.argv.cast_const(), program.envp) } {
-        Err(error) if error.step() == Step::Exec && error.errno() == IS_NO_PROGRAM => {
-            // A file that is executable but no program the kernel knows is a script for the shell, to execvp and so to
-            // nohup.
-            // SAFETY: as above.
-            program.as_script(path, |argv| unsafe { daemon.spawn(program::SHELL, argv, program.envp) })
-        }
-        result => result,
-    }
+/// Starts COMMAND. In another root directory nobody can tell from outside where it is: links lead elsewhere there.
+fn launch(daemon: &Daemon<'_>, request: &Request, command: Text, program: Program) -> Result<c_int, Error> {
+    let found = match request.root {
+        None => Some(program::find(command, program.environment()).map_err(|errno| Error::new(Step::Exec, errno))?),
+        Some(_) => None,
+    };
+    let execute = || match &found {
+        Some(path) => program.execute(path.as_c_str().unwrap_or_default()),
+        None => program.execute_first(command),
+    };
+    // SAFETY: it executes, and no C library is in the process with the raw backend.
+    unsafe { daemon.spawn_with(&execute) }
 }
 
 /// An error of the library, with the name of what the user gave.

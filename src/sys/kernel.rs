@@ -178,6 +178,8 @@ impl End {
 
 /// `POLLIN`.
 pub const POLLIN: i16 = 1;
+/// `POLLOUT`.
+pub const POLLOUT: i16 = 4;
 /// `POLLERR`: of the end of a pipe to write, nobody reads.
 pub const POLLERR: i16 = 8;
 /// `AF_UNIX`.

@@ -189,6 +189,17 @@ pub fn record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
     Ok((c_int::from(lock.l_type) != UNLOCKED).then_some(lock.l_pid))
 }
 
+/// `fcntl(fd, F_OFD_GETLK, F_WRLCK)`: the process id that belongs to a record lock of any process, also this one.
+pub fn any_record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
+    let mut lock = whole_file(libc::F_WRLCK);
+    // SAFETY: a struct flock, which lives through the call.
+    check(unsafe { libc::fcntl(fd, F_OFD_GETLK, &raw mut lock) })?;
+    Ok((c_int::from(lock.l_type) != UNLOCKED).then_some(lock.l_pid))
+}
+
+/// The same number everywhere; its structure is that of the C library's `F_GETLK`, where offsets have 64 bits.
+const F_OFD_GETLK: c_int = 36;
+
 #[allow(clippy::unnecessary_cast, reason = "the constants are of other types on other targets")]
 const UNLOCKED: c_int = libc::F_UNLCK as c_int;
 
@@ -393,6 +404,13 @@ pub fn pidfd_open(pid: c_int) -> Result<c_int, Errno> {
         .and_then(|fd| c_int::try_from(fd).map_err(|_| Errno::EINVAL))
 }
 
+/// `pidfd_send_signal(fd, signal)`
+pub fn pidfd_send_signal(fd: c_int, signal: c_int) -> Result<(), Errno> {
+    let none = ptr::null::<c_void>();
+    // SAFETY: takes no pointers but a NULL.
+    check_long(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, none, 0) }).map(drop)
+}
+
 /// `kill(pid, signal)`
 pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
     // SAFETY: takes no pointers.
@@ -562,10 +580,10 @@ pub fn environment() -> Option<StringArray> {
     Some(unsafe { (&raw const environ).read() }).filter(|strings| !strings.is_null())
 }
 
-/// `socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)`
+/// `socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)`
 pub fn datagram_socket() -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })
+    check(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })
 }
 
 /// `connect(fd, address)`

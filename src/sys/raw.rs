@@ -48,11 +48,12 @@ const F_SETFD: c_int = 2;
 const F_SETFL: c_int = 4;
 const F_GETLK: c_int = 5;
 const F_SETLK: c_int = 6;
+const F_OFD_GETLK: c_int = 36;
 const F_RDLCK: i16 = 0;
 const F_WRLCK: i16 = 1;
 const F_UNLCK: i16 = 2;
 const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
-const SOCK_DGRAM_CLOEXEC: c_int = 2 | O_CLOEXEC;
+const SOCK_DGRAM_FLAGS: c_int = 2 | O_CLOEXEC | O_NONBLOCK;
 const SOL_SOCKET: c_int = 1;
 const SO_PASSCRED: c_int = 16;
 const MSG_DONTWAIT_CMSG_CLOEXEC: c_int = 0x40 | 0x4000_0000;
@@ -220,6 +221,14 @@ pub fn record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
     let mut lock = WholeFile { kind: F_WRLCK, ..WholeFile::default() };
     // SAFETY: a struct flock, which lives through the call.
     check(unsafe { syscall!(FCNTL, fd, F_GETLK, &raw mut lock) })?;
+    Ok((lock.kind != F_UNLCK).then_some(lock.pid))
+}
+
+/// `fcntl(fd, F_OFD_GETLK, F_WRLCK)`: the process id that belongs to a record lock of any process, also this one.
+pub fn any_record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
+    let mut lock = WholeFile { kind: F_WRLCK, ..WholeFile::default() };
+    // SAFETY: a struct flock, which lives through the call.
+    check(unsafe { syscall!(FCNTL, fd, F_OFD_GETLK, &raw mut lock) })?;
     Ok((lock.kind != F_UNLCK).then_some(lock.pid))
 }
 
@@ -428,6 +437,12 @@ pub fn pidfd_open(pid: c_int) -> Result<c_int, Errno> {
     check_int(unsafe { syscall!(PIDFD_OPEN, pid, 0) })
 }
 
+/// `pidfd_send_signal(fd, signal)`
+pub fn pidfd_send_signal(fd: c_int, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: takes no pointers but a NULL.
+    check(unsafe { syscall!(PIDFD_SEND_SIGNAL, fd, signal, 0, 0) }).map(drop)
+}
+
 /// `kill(pid, signal)`
 pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
     // SAFETY: takes no pointers.
@@ -585,10 +600,10 @@ pub fn environment() -> Option<StringArray> {
     None
 }
 
-/// `socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)`
+/// `socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)`
 pub fn datagram_socket() -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check_int(unsafe { syscall!(SOCKET, c_int::from(AF_UNIX), SOCK_DGRAM_CLOEXEC, 0) })
+    check_int(unsafe { syscall!(SOCKET, c_int::from(AF_UNIX), SOCK_DGRAM_FLAGS, 0) })
 }
 
 /// `connect(fd, address)`

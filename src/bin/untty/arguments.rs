@@ -151,6 +151,9 @@ pub(crate) fn read(arguments: Arguments) -> Result<Request, Told> {
     if request.notify && request.ready_fd.is_some() {
         return Err(misuse(&[b"'--notify' and '--ready-fd' exclude each other"]));
     }
+    if request.ready_fd.is_some_and(|fd| request.keep.contains(&fd)) {
+        return Err(misuse(&[b"'--ready-fd' and '--keep-fd' name the same descriptor"]));
+    }
     arguments.get(request.command).map(|_| request).ok_or_else(|| misuse(&[b"COMMAND is missing"]))
 }
 

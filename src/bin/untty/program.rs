@@ -5,7 +5,7 @@ use core::ffi::{CStr, c_char};
 use untty::{Environment, Errno, sys};
 
 pub(crate) const NO_SUCH_FILE: Errno = Errno::new(2);
-pub(crate) const IS_NO_PROGRAM: Errno = Errno::new(8);
+const IS_NO_PROGRAM: Errno = Errno::new(8);
 const NO_ACCESS: Errno = Errno::new(13);
 const NOT_A_DIRECTORY: Errno = Errno::new(20);
 const TOO_LONG: Errno = Errno::new(36);
@@ -30,7 +30,7 @@ fn join(pieces: [&[u8]; 3]) -> Option<Path> {
 }
 
 /// Who executes what is executable but no program.
-pub(crate) const SHELL: &CStr = c"/bin/sh";
+const SHELL: &CStr = c"/bin/sh";
 
 /// What COMMAND is given. Both arrays end with NULL. They are the ones that the kernel gave us, so before COMMAND's
 /// arguments there is room for one more, in which our own name stood, and for another one if we had an option.
@@ -50,17 +50,36 @@ impl Program {
         unsafe { Environment::from_raw(self.envp) }
     }
 
-    /// Calls with the arguments of the shell that is to execute COMMAND as a script.
-    pub(crate) fn as_script<T>(self, path: &CStr, call: impl FnOnce(sys::StringArray) -> T) -> T {
+    /// Executes it: the errno when that fails. A file that is executable but no program the kernel knows is a script for
+    /// the shell, to execvp and so to nohup.
+    pub(crate) fn execute(self, path: &CStr) -> Errno {
+        // SAFETY: both arrays end with NULL and hold valid strings.
+        let errno = unsafe { sys::execve(path, self.argv.cast_const(), self.envp) };
+        if errno != IS_NO_PROGRAM {
+            return errno;
+        }
         let argv = self.argv.wrapping_sub(1);
         // SAFETY: there is room before the arguments.
         unsafe { argv.write(SHELL.as_ptr()) };
         // SAFETY: COMMAND's name, for which the path stands now.
         let name = unsafe { self.argv.replace(path.as_ptr()) };
-        let result = call(argv.cast_const());
-        // SAFETY: as above; it is not told of twice in another directory.
+        // SAFETY: as above.
+        let errno = unsafe { sys::execve(SHELL, argv.cast_const(), self.envp) };
+        // SAFETY: as above; the next one is not called by this name.
         unsafe { self.argv.write(name) };
-        result
+        errno
+    }
+
+    /// Executes the first one in PATH that can be.
+    pub(crate) fn execute_first(self, command: Text) -> Errno {
+        let is_path = command.to_bytes().contains(&b'/');
+        let mut worst = NO_SUCH_FILE;
+        let end = look(command, self.environment(), &mut |path| {
+            let errno = self.execute(path);
+            worst = if is_path { errno } else { worse(worst, errno) };
+            (!is_elsewhere(errno)).then_some(errno)
+        });
+        end.unwrap_or(worst)
     }
 
     /// Gives COMMAND a variable; the entry, `NAME=value`, has to live as long.
@@ -111,11 +130,7 @@ fn length(strings: *const *const c_char) -> usize {
 }
 
 /// Hands out the paths where a command may be, one after the other, until one will do.
-pub(crate) fn look<T>(
-    command: Text,
-    environment: Environment,
-    will_do: &mut dyn FnMut(&CStr) -> Option<T>,
-) -> Option<T> {
+fn look<T>(command: Text, environment: Environment, will_do: &mut dyn FnMut(&CStr) -> Option<T>) -> Option<T> {
     let name = command.to_bytes();
     if name.is_empty() {
         return None;
@@ -135,12 +150,12 @@ pub(crate) fn look<T>(
 }
 
 /// Which of two errors tells more, as with execvp: what is there but may not be executed is the better story.
-pub(crate) fn worse(before: Errno, errno: Errno) -> Errno {
+fn worse(before: Errno, errno: Errno) -> Errno {
     if errno == NO_SUCH_FILE || errno == NOT_A_DIRECTORY { before } else { errno }
 }
 
 /// Whether a program that could not be executed may be in another directory.
-pub(crate) fn is_elsewhere(errno: Errno) -> bool {
+fn is_elsewhere(errno: Errno) -> bool {
     [NO_SUCH_FILE, NOT_A_DIRECTORY, NO_ACCESS].contains(&errno)
 }
 

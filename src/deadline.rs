@@ -1,0 +1,64 @@
+//! How long to wait.
+
+use crate::error::{Errno, Error, Step};
+use crate::fds::uninterrupted;
+use crate::sys::{self, PollFd, SignalSet, Timespec};
+use core::time::Duration;
+
+/// A millisecond, for who waits for what no event tells.
+pub(crate) fn pause() {
+    const MILLISECOND: Timespec = Timespec { seconds: 0, nanoseconds: 1_000_000 };
+    // Ignored: whatever ends the pause, the next look decides.
+    let _ = sys::ppoll(&mut [], Some(MILLISECOND), None);
+}
+
+/// A moment on the monotonic clock after which nobody waits; or none.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Deadline(Option<u64>);
+
+impl Deadline {
+    /// Waits for ever.
+    pub(crate) const NONE: Self = Self(None);
+    /// Does not wait.
+    pub(crate) const NOW: Self = Self(Some(0));
+
+    /// The moment after that time from now.
+    pub(crate) fn after(time: Option<Duration>) -> Result<Self, Error> {
+        let Some(time) = time else { return Ok(Self(None)) };
+        Ok(Self(Some(now()?.saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))))
+    }
+
+    /// Whether there is none.
+    pub(crate) const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Makes it at least so many microseconds from now.
+    pub(crate) fn extend(&mut self, time: u64) -> Result<(), Error> {
+        let end = now()?.saturating_add(time);
+        self.0 = self.0.map(|before| before.max(end));
+        Ok(())
+    }
+
+    /// Waits until one of them has something to tell, with that signal mask. ([`Step::Wait`], ETIMEDOUT) at the deadline.
+    pub(crate) fn wait(&self, fds: &mut [PollFd], mask: Option<SignalSet>) -> Result<(), Error> {
+        match uninterrupted(|| sys::ppoll(fds, self.left()?, mask)) {
+            Ok(0) => Err(Error::new(Step::Wait, Errno::ETIMEDOUT)),
+            result => result.map(drop).map_err(Error::at(Step::Wait)),
+        }
+    }
+
+    /// What is left of it.
+    fn left(&self) -> Result<Option<Timespec>, Errno> {
+        let Some(end) = self.0 else { return Ok(None) };
+        let left = end.saturating_sub(sys::clock_microseconds()?);
+        let seconds = (left / 1_000_000).try_into().unwrap_or(core::ffi::c_long::MAX);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "below 1,000,000,000")]
+        let nanoseconds = (left % 1_000_000 * 1000) as core::ffi::c_long;
+        Ok(Some(Timespec { seconds, nanoseconds }))
+    }
+}
+
+fn now() -> Result<u64, Error> {
+    sys::clock_microseconds().map_err(Error::at(Step::Wait))
+}
