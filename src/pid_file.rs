@@ -34,8 +34,8 @@ use core::ffi::{CStr, c_int};
 /// A pid file has a number and perhaps white space. A longer file is something else, and nothing to be overwritten.
 const MOST: usize = 32;
 const MODE: u32 = 0o644;
-/// The mode of a file that a start has made but not yet locked. Empty and of this mode, it is whoever's that locks it.
-const UNBORN: u32 = 0o600;
+/// The mode, which no pid file has, of one that a start has made but not yet locked: it is whoever's that locks it.
+const UNBORN: u32 = 0o700;
 /// A path on which files come and go faster than they can be locked.
 const TRIES: u32 = 1000;
 
@@ -88,7 +88,7 @@ fn try_to_lock(path: &CStr, stays: bool) -> Result<Option<PidFile<'_>>, Errno> {
         return Ok(Some(PidFile { path, file: Some(file), lock, before, stays }));
     }
     // What this has made, it takes away, unless somebody else has shut the gate.
-    if is_new && shut_gate(&file).is_ok() {
+    if is_new && shut_gate(&file) != Err(Errno::EEXIST) {
         remove_file(path, &file);
     }
     open_gate(&file);
@@ -344,13 +344,13 @@ pub fn read(path: &CStr) -> Result<Option<i32>, Error> {
 }
 
 fn owner(path: &CStr) -> Result<Option<c_int>, Errno> {
+    let Some(stat) = unless(Errno::ENOENT, sys::lstat(path))? else { return Ok(None) };
+    refuse_kind(&stat)?;
     match descriptor_of(path) {
         Some(fd) if is_owner(fd) => return Ok(Some(sys::getpid())),
         Some(fd) => return holder(fd),
         None => {}
     }
-    let Some(stat) = unless(Errno::ENOENT, sys::lstat(path))? else { return Ok(None) };
-    refuse_kind(&stat)?;
     let Some(file) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
     holder(file.number())
 }

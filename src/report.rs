@@ -182,7 +182,7 @@ impl Listener {
         let mut watched = Watched { deadline: wait.deadline, ..Watched::default() };
         let outcome = self.outcome(wait, &mut watched).and_then(|outcome| pass_on(outcome, wait, &watched));
         match outcome {
-            Ok(Outcome::Ready(_)) => dismiss(wait.leader, watched.program.is_some()),
+            Ok(Outcome::Ready(_)) => dismiss(wait.leader),
             _ => self.end_the_start(wait.leader, &watched, outcome.as_ref().err()),
         }
         match (outcome, wait.awaited.errno()) {
@@ -314,9 +314,9 @@ fn pass_on(outcome: Outcome, wait: &Wait<'_>, watched: &Watched<'_>) -> Result<O
     Ok(outcome)
 }
 
-/// The daemon is ready: reaps the leader, which may still watch it.
-fn dismiss(leader: c_int, watches: bool) {
-    if watches && is_ours(leader) {
+/// The daemon is ready: reaps the leader, which may still watch it, or be stopped on its way out.
+fn dismiss(leader: c_int) {
+    if is_ours(leader) {
         // Ignored: it may be dead.
         let _ = sys::kill(leader, sys::SIGKILL);
     }
