@@ -736,7 +736,7 @@ fn no_pid_files() -> Vec<NoPidFile> {
 }
 
 fn what_is_no_pid_file_is_refused_and_stays() {
-    for (what, make, errno, words) in no_pid_files() {
+    for (_, make, errno, words) in no_pid_files() {
         let scratch = scratch();
         let directory = scratch.path().to_str().unwrap();
         let path = scratch.file("pid");
