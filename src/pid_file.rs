@@ -315,8 +315,9 @@ fn pid_in(fd: c_int) -> Option<u64> {
 /// its owner.
 ///
 /// # Errors
-/// [`Step::PidFile`] with the errno of the call that failed; ELOOP for a symbolic link, EINVAL for what is no regular
-/// file; ESRCH when its owner lives where it has no pid that could be told (another pid namespace).
+/// [`Step::PidFile`] with the errno of the call that failed; ELOOP for a symbolic link, EISDIR for a directory, EINVAL
+/// for what else is no regular file; ESRCH when its owner lives where it has no pid that could be told (another pid
+/// namespace).
 ///
 /// # References
 /// `fcntl(2)`, F_GETLK; `pid_namespaces(7)`.
