@@ -282,7 +282,7 @@ fn the_file_is_its_starters_also_when_the_daemon_is_another_user() {
     assert_eq!((see(&path), holder(&path)), (seen, Some(owner.pid)));
     owner.end();
 
-    let program = ["-u", "nobody", "-i", "/dev/zero", "/bin/sh", "-c", "kill -STOP $$"];
+    let program = ["-u", "nobody", "/bin/sh", "-c", "kill -STOP $$"];
     let mut start = Start::untty(&[&["-p", path.as_str()], program.as_slice()].concat());
     assert_eq!(start.caller(), End::Exited(0), "{:?}", start.warden.output());
     let seen = see(&path);
