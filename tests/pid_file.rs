@@ -1309,6 +1309,7 @@ fn of_a_thousand_simultaneous_starts_one_wins() {
         assert!(others.iter().all(|line| line == "pid_file EEXIST"), "{others:?}");
         assert_eq!((text(&path), holder(&path)), (line_of(winner), Some(winner)));
         assert!(reader.found().is_subset(&BTreeSet::from([None, Some(winner)])), "{round}");
+        assert_eq!(start.caller(), End::Exited(0));
         assert_eq!(start.warden.living(), [winner]);
         kill(winner, libc::SIGKILL);
         start.rest();
