@@ -333,8 +333,8 @@ fn pid_in(fd: c_int) -> Option<c_int> {
 /// by anybody, also by its owner.
 ///
 /// # Errors
-/// [`Step::PidFile`] with the errno of the call that failed; ELOOP for a symbolic link, EINVAL for what is no regular
-/// file. ESRCH when somebody holds the file, but not the process that it names: its owner lives in another pid
+/// [`Step::PidFile`] with the errno of the call that failed; ELOOP for a symbolic link, EISDIR for a directory, EINVAL
+/// for what else is no regular file. ESRCH when somebody holds the file, but not the process that it names: its owner lives in another pid
 /// namespace, or a stranger has locked it.
 ///
 /// # References

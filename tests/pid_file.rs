@@ -282,7 +282,7 @@ fn the_file_is_its_starters_also_when_the_daemon_is_another_user() {
     assert_eq!((see(&path), holder(&path)), (seen, Some(owner.pid)));
     owner.end();
 
-    let program = ["-u", "nobody", "-i", "/dev/zero", "/bin/sh", "-c", "kill -STOP $$"];
+    let program = ["-u", "nobody", "/bin/sh", "-c", "kill -STOP $$"];
     let mut start = Start::untty(&[&["-p", path.as_str()], program.as_slice()].concat());
     assert_eq!(start.caller(), End::Exited(0), "{:?}", start.warden.output());
     let seen = see(&path);
@@ -738,7 +738,7 @@ fn no_pid_files() -> Vec<NoPidFile> {
 }
 
 fn what_is_no_pid_file_is_refused_and_stays() {
-    for (what, make, errno, words) in no_pid_files() {
+    for (_, make, errno, words) in no_pid_files() {
         let scratch = scratch();
         let directory = scratch.path().to_str().unwrap();
         let path = scratch.file("pid");
@@ -1310,6 +1310,7 @@ fn of_a_thousand_simultaneous_starts_one_wins() {
         assert!(others.iter().all(|line| line == "pid_file EEXIST"), "{others:?}");
         assert_eq!((text(&path), holder(&path)), (line_of(winner), Some(winner)));
         assert!(reader.found().is_subset(&BTreeSet::from([None, Some(winner)])), "{round}");
+        assert_eq!(start.caller(), End::Exited(0));
         assert_eq!(start.warden.living(), [winner]);
         kill(winner, libc::SIGKILL);
         start.rest();
