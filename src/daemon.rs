@@ -81,8 +81,8 @@ impl Daemon<'_> {
         unsafe { self.spawn_with(&execute) }
     }
 
-    /// `spawn_with(execute)`—as [`spawn`](Self::spawn), but that function executes the program: it may try one after the
-    /// other, in the daemon's root and working directory. It returns the errno of its failure.
+    /// `spawn_with(execute)`—as [`spawn`](Self::spawn), but that function executes the program: it may try one after
+    /// the other, in the daemon's root and working directory. It returns the errno of its failure.
     ///
     /// # Errors
     /// As for `spawn`.

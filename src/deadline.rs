@@ -40,7 +40,8 @@ impl Deadline {
         Ok(())
     }
 
-    /// Waits until one of them has something to tell, with that signal mask. ([`Step::Wait`], ETIMEDOUT) at the deadline.
+    /// Waits until one of them has something to tell, with that signal mask. ([`Step::Wait`], ETIMEDOUT) at the
+    /// deadline.
     pub(crate) fn wait(&self, fds: &mut [PollFd], mask: Option<SignalSet>) -> Result<(), Error> {
         match uninterrupted(|| sys::ppoll(fds, self.left()?, mask)) {
             Ok(0) => Err(Error::new(Step::Wait, Errno::ETIMEDOUT)),

@@ -65,8 +65,8 @@ impl Handle {
     /// - ([`Step::Ready`], EALREADY): this was said before.
     ///
     /// # Notes
-    /// With a supervisor it returns when the caller has gone on, so that the supervisor listens to this process. A caller
-    /// that is killed in that very moment has perhaps not told the supervisor, which sees its death instead.
+    /// With a supervisor it returns when the caller has gone on, so that the supervisor listens to this process. A
+    /// caller that is killed in that very moment has perhaps not told the supervisor, which sees its death instead.
     pub fn ready(&mut self) -> Result<(), Error> {
         if self.ready {
             return Err(Error::new(Step::Ready, Errno::EALREADY));

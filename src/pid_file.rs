@@ -10,8 +10,8 @@
 //! | names its owner | no | no | yes: the kernel knows the pid |
 //! | an exclusive one needs a descriptor to write | no | yes | yes |
 //!
-//! So the *gate*, an exclusive `flock`, is held by the caller from before the first fork until it knows the outcome: of a
-//! thousand simultaneous starts one passes, and nobody else touches the file before it is put back or the daemon's.
+//! So the *gate*, an exclusive `flock`, is held by the caller from before the first fork until it knows the outcome: of
+//! a thousand simultaneous starts one passes, and nobody else touches the file before it is put back or the daemon's.
 //! The daemon takes the lock *for life*, a shared record lock. Whoever comes later finds that lock and, by it, the
 //! owner's pid; together with the file's text that is the truth: a text alone can be stale, and its number another
 //! process's by now; and the lock alone can be held by anybody who may read the file. What the daemon starts never has
@@ -96,7 +96,7 @@ fn try_to_lock(path: &CStr, stays: bool) -> Result<Option<PidFile<'_>>, Errno> {
 }
 
 fn remove_file(path: &CStr, file: &Fd) {
-    if is_at(path, file) && sys::record_lock_owner(file.number()) == Ok(None) {
+    if is_at(path, file) && !is_held(file) {
         // Ignored: a file that nobody holds is taken over by the next start, and the error that led here is told.
         let _ = sys::unlink(path);
     }
@@ -152,6 +152,11 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool, stays: bool) -> Result<Option
         sys::fchmod(file.number(), MODE)?;
     }
     Ok(Some((lock, was_there.then_some(before))))
+}
+
+/// Whether another process has a lock for life, as far as the kernel tells.
+fn is_held(file: &Fd) -> bool {
+    matches!(sys::record_lock_owner(file.number()), Ok(Some(_)))
 }
 
 /// EEXIST when it is shut.
@@ -224,8 +229,8 @@ impl PidFile<'_> {
     ///
     /// Who reads without looking at the locks finds the old number or the new one in the first line, and never one cut
     /// short: a longer text first gets its room, because a reader sees new bytes up to the old length; then comes the
-    /// text, in one write; then the length. (Only who reads in the very moment in which the kernel copies those few bytes
-    /// may see some of each; the locks are for who must be sure.)
+    /// text, in one write; then the length. (Only who reads in the very moment in which the kernel copies those few
+    /// bytes may see some of each; the locks are for who must be sure.)
     pub(crate) fn write(&self) -> Result<(), Error> {
         let mut text = Text::<MOST>::new();
         text.add_number(sys::getpid().unsigned_abs().into()).add(b"\n");
@@ -263,9 +268,10 @@ impl PidFile<'_> {
         self.lock.leave_open()
     }
 
-    /// In the caller, when it knows the outcome: unless there is a daemon, puts back what was there; and opens the gate.
+    /// In the caller, when it knows the outcome: unless there is a daemon, puts back what was there; and opens the
+    /// gate.
     pub(crate) fn end(self, is_ready: bool) {
-        if !is_ready && sys::record_lock_owner(self.lock.number()) == Ok(None) {
+        if !is_ready && !is_held(&self.lock) {
             self.put_back();
         }
         open_gate(self.file.as_ref().unwrap_or(&self.lock));
@@ -334,8 +340,8 @@ fn pid_in(fd: c_int) -> Option<c_int> {
 ///
 /// # Errors
 /// [`Step::PidFile`] with the errno of the call that failed; ELOOP for a symbolic link, EISDIR for a directory, EINVAL
-/// for what else is no regular file. ESRCH when somebody holds the file, but not the process that it names: its owner lives in another pid
-/// namespace, or a stranger has locked it.
+/// for what else is no regular file. ESRCH when somebody holds the file, but not the process that it names: its owner
+/// lives in another pid namespace, or a stranger has locked it.
 ///
 /// # References
 /// `fcntl(2)`, F_GETLK; `pid_namespaces(7)`.
@@ -365,8 +371,8 @@ fn holder(fd: c_int) -> Result<Option<c_int>, Errno> {
 /// `pid_file_remove(path)`—removes the pid file that this process owns. Call it last: from then on another daemon may
 /// start.
 ///
-/// A daemon that has given up its privileges often may not remove a file from its directory (EACCES). That does no harm:
-/// nobody takes a file for a daemon's when its lock is gone, and the next start writes it anew.
+/// A daemon that has given up its privileges often may not remove a file from its directory (EACCES). That does no
+/// harm: nobody takes a file for a daemon's when its lock is gone, and the next start writes it anew.
 ///
 /// # Errors
 /// [`Step::PidFile`]: EPERM when this process does not own that file, or `unlink(2)`'s errno.

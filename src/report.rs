@@ -83,7 +83,8 @@ impl Reporter {
         write_whole(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
     }
 
-    /// Waits until nobody listens any more, or there is something to read from that descriptor; whether somebody listens.
+    /// Waits until nobody listens any more, or there is something to read from that descriptor; whether somebody
+    /// listens.
     pub(crate) fn is_heard_until(&self, other: Option<&Fd>) -> Result<bool, Errno> {
         let other = other.map_or(-1, Fd::number);
         let mut fds = [PollFd { fd: self.0.number(), events: 0, revents: 0 }, wanted(other)];
@@ -337,8 +338,8 @@ fn is_ours(child: c_int) -> bool {
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Waits until a process group and the daemon are gone, zombies too: a process closes its end of the pipe a moment
-/// before it is dead. Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere init
-/// does.
+/// before it is dead. Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere
+/// init does.
 fn outlive(group: c_int, daemon: Option<c_int>) {
     for _ in 0..GRACE.as_millis() {
         while sys::reap_one_of_group(group) == Ok(true) {}

@@ -443,16 +443,16 @@ fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter,
         (Err(error), _) => Message::Failed(error),
     };
     if reporter.tell(message).is_err() {
-        // The caller was killed. Nobody learns that there is a daemon, so there shall be none; nor this leader. Ignored:
-        // it is a child that was not reaped, or there is none.
+        // The caller was killed. Nobody learns that there is a daemon, so there shall be none; nor this leader.
+        // Ignored: it is a child that was not reaped, or there is none.
         let _ = if let Message::Ready(daemon) = message { sys::kill(daemon, sys::SIGKILL) } else { Ok(()) };
         let _ = sys::kill(-leader, sys::SIGKILL);
     }
     sys::exit(0)
 }
 
-/// The program has been executed, and the caller waits until it is ready. The leader, which is its parent, waits for its
-/// death; or until it shall be ended: when the caller says so, or is dead, and nobody would learn that it is ready.
+/// The program has been executed, and the caller waits until it is ready. The leader, which is its parent, waits for
+/// its death; or until it shall be ended: when the caller says so, or is dead, and nobody would learn that it is ready.
 fn watch_on(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Message, Error> {
     let dead = Error::new(Step::Wait, Errno::ESRCH);
     let at = Error::at(Step::Wait);

@@ -139,8 +139,8 @@ pub(crate) fn notify_ready(
     send(socket, &[Piece::of(state.bytes())], deadline, mask)
 }
 
-/// A datagram is sent whole or not at all, and no SIGPIPE comes of it (`unix(7)`). While the supervisor's queue is full,
-/// it has to wait.
+/// A datagram is sent whole or not at all, and no SIGPIPE comes of it (`unix(7)`). While the supervisor's queue is
+/// full, it has to wait.
 fn send(socket: c_int, pieces: &[Piece<'_>], deadline: Deadline, mask: Option<SignalSet>) -> Result<(), Error> {
     loop {
         match uninterrupted(|| sys::writev(socket, pieces)) {

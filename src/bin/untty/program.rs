@@ -50,8 +50,8 @@ impl Program {
         unsafe { Environment::from_raw(self.envp) }
     }
 
-    /// Executes it: the errno when that fails. A file that is executable but no program the kernel knows is a script for
-    /// the shell, to execvp and so to nohup.
+    /// Executes it: the errno when that fails. A file that is executable but no program the kernel knows is a script
+    /// for the shell, to execvp and so to nohup.
     pub(crate) fn execute(self, path: &CStr) -> Errno {
         // SAFETY: both arrays end with NULL and hold valid strings.
         let errno = unsafe { sys::execve(path, self.argv.cast_const(), self.envp) };
