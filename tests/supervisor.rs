@@ -31,7 +31,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, mem, ptr, thread};
-use untty::{Daemon, Environment, Error, Handle, Process, Stdio, Step, listen_fds, reopen_log};
+use untty::{
+    Daemon, Environment, Error, Handle, NotifySocket, Process, Readiness, Stdio, Step, listen_fds, reopen_log,
+};
 
 /// Functions with their names.
 macro_rules! named {
@@ -74,6 +76,7 @@ fn main() {
             the_command_waits_until_the_program_says_that_it_is_ready,
             a_child_of_the_program_may_say_that_it_is_ready,
             nobody_else_may_say_that_it_is_ready,
+            of_a_sender_that_is_gone_its_user_counts,
             why_a_program_gave_up_is_told,
             a_program_that_ends_before_it_is_ready_is_a_failure,
             a_program_that_is_ready_and_over_at_once_leaves_the_truth,
@@ -91,6 +94,7 @@ fn main() {
             a_pipe_that_ends_without_a_newline_is_not_readiness,
             the_program_has_its_descriptor_at_any_number_and_no_others,
             a_number_that_no_descriptor_can_have_is_an_error,
+            a_caller_that_spawns_a_program_learns_when_it_is_ready_or_why_not,
             // 4. Supervised.
             what_systemd_runs_stays_what_it_is,
             what_runit_or_s6_runs_stays_what_it_is,
@@ -112,7 +116,7 @@ fn main() {
             a_log_that_cannot_be_reopened_stays_as_it_was,
             a_log_is_not_reopened_without_a_free_descriptor,
         ],
-        named![launch, service, program, parent, orphan, process_1, say, stray, signalled, logger,],
+        named![launch, service, program, parent, orphan, process_1, say, shout, stray, signalled, logger,],
     );
 }
 
@@ -172,7 +176,7 @@ fn prepare(word: &str) -> bool {
 fn service(arguments: &[String]) {
     forget_the_tests_parents();
     let mut meeting = arguments[0].clone();
-    let (mut daemon, mut handed_over) = (Daemon::new(), !cfg!(feature = "libc"));
+    let (mut daemon, mut handed_over, mut spawn) = (Daemon::new(), !cfg!(feature = "libc"), false);
     for word in &arguments[1..] {
         let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
         daemon = match verb {
@@ -190,6 +194,12 @@ fn service(arguments: &[String]) {
                 meeting = meeting.strip_prefix(rest).unwrap().to_owned();
                 daemon.root(c(rest))
             }
+            "spawn" => {
+                spawn = true;
+                daemon
+            }
+            "newline" => daemon.readiness(Readiness::Newline(number(rest))),
+            "deadline" => daemon.deadline(Duration::from_secs(rest.parse().unwrap())),
             "not_handed_over" => {
                 handed_over = false;
                 daemon
@@ -202,19 +212,42 @@ fn service(arguments: &[String]) {
         daemon = daemon.environment(environment());
     }
     let before = state();
-    // SAFETY: a helper uses no descriptor that gets closed, and has one thread.
-    match unsafe { daemon.detach() } {
+    let result = if spawn {
+        spawn_program(&daemon, &meeting).map(|daemon| Process::Caller { daemon })
+    } else {
+        // SAFETY: a helper uses no descriptor that gets closed, and has one thread.
+        unsafe { daemon.detach() }
+    };
+    match result {
         // In another root there is nothing to read one's state from.
         Ok(Process::Daemon(handle)) if meeting != arguments[0] => {
             serve("daemon", &meeting, &State::from([("pid".to_owned(), process::id().to_string())]), Some(handle));
         }
         Ok(Process::Daemon(handle)) => serve("daemon", &meeting, &state(), Some(handle)),
-        Ok(Process::Caller { daemon }) => serve(&format!("returned {daemon}"), &meeting, &state(), None),
+        Ok(Process::Caller { daemon }) => {
+            let after = state();
+            serve(&format!("returned {daemon} {:?}", differences(&before, &after)), &meeting, &after, None);
+        }
         Err(error) => {
             let after = state();
             serve(&format!("failed {} {:?}", short(error), differences(&before, &after)), &meeting, &after, None);
         }
     }
+}
+
+/// Spawns the helper `program`; without another way to say that it is ready, with a socket.
+fn spawn_program(daemon: &Daemon<'_>, meeting: &str) -> Result<i32, Error> {
+    let by_newline = format!("{daemon:?}").contains("Newline");
+    let socket = if by_newline { None } else { Some(NotifySocket::new()?) };
+    let name = socket.as_ref().map(NotifySocket::name).unwrap_or_default();
+    let variable = CString::new([b"NOTIFY_SOCKET=", name].concat()).unwrap();
+    let words = [&binary(), "helper", "program", meeting].map(|word| CString::new(word).unwrap());
+    let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    argv.push(ptr::null());
+    let envp = [variable.as_ptr(), ptr::null()];
+    let daemon = socket.as_ref().map_or(*daemon, |socket| daemon.readiness(Readiness::Notify(socket)));
+    // SAFETY: both arrays end with NULL and hold strings that live as long.
+    unsafe { daemon.spawn(&words[0], argv.as_ptr(), envp.as_ptr()) }
 }
 
 /// COMMAND: serves.
@@ -253,6 +286,11 @@ fn process_1(arguments: &[String]) {
 /// Says something on the program's socket.
 fn say(arguments: &[String]) {
     tell(&notifier(&env::var("NOTIFY_SOCKET").unwrap()), arguments[0].as_bytes(), &[]);
+}
+
+/// Says it, and is gone perhaps before it is heard.
+fn shout(arguments: &[String]) {
+    notifier(&env::var("NOTIFY_SOCKET").unwrap()).send(arguments[0].as_bytes()).unwrap();
 }
 
 /// Says something on the program's socket out of a session of its own, and stays until its standard input ends.
@@ -400,6 +438,7 @@ fn obey(order: &str, handle: &mut Option<Handle>) -> String {
             tell(&notifier(&env::var("NOTIFY_SOCKET").unwrap()), second.as_bytes(), &fds)
         }
         "child" => format!("{}", helper("say").arg(rest).status().unwrap()),
+        "gone" => format!("{}", helper("shout").arg(rest).status().unwrap()),
         "run" => format!("{}", Command::new("sh").args(["-c", rest]).status().unwrap()),
         "stray" => start_stray(rest),
         // To itself.
@@ -781,7 +820,7 @@ fn the_supervisor_has_been_told_when_the_caller_returns_or_exits() {
             assert_eq!(supervisor.message(), None, "not ready yet");
             daemon.does("ready", "done");
             if returns {
-                assert_eq!(start.call().role, format!("returned {}", daemon.pid));
+                assert_eq!(start.call().role, format!("returned {} []", daemon.pid));
             } else {
                 assert_eq!(start.warden.caller(), End::Exited(0));
             }
@@ -1133,6 +1172,47 @@ fn nobody_else_may_say_that_it_is_ready() {
     start.succeeds(daemon, &[]);
 }
 
+/// Stops the command while something is done, so that it hears of it only afterwards.
+fn unheard(command: i32, what: impl FnOnce()) {
+    kill(command, libc::SIGSTOP);
+    until("it has stopped", || stat_fields(command).is_some_and(|fields| fields[0] == "T"));
+    what();
+    kill(command, libc::SIGCONT);
+}
+
+fn of_a_sender_that_is_gone_its_user_counts() {
+    let mut start = Start::command(&["-n"]);
+    let mut daemon = start.call();
+    unheard(start.child(), || daemon.does("gone READY=1", "exit status: 0"));
+    start.succeeds(daemon, &[]);
+    if !is_root() {
+        return skipped("only root can be several users");
+    }
+    // The binary's directory may be closed to others; a copy's is not.
+    let scratch = scratch();
+    let copy = scratch.file("copy");
+    assert!(Command::new("cp").args([&binary(), &copy]).status().unwrap().success());
+    let shout = |text: &str, name: &str, user: u32| {
+        let mut command = Command::new(&copy);
+        let command = command.args(["helper", "shout", text]).env("NOTIFY_SOCKET", name).uid(user).gid(user);
+        assert!(command.current_dir("/").status().unwrap().success());
+    };
+    let command = untty().get_program().to_str().unwrap().to_owned();
+    for (user, option, is_believed) in [(61_234, "-u61234:61234", true), (61_235, "-u61234:61234", false)] {
+        let words = ["exec", &command, "-n", option, &copy, "helper", "program", "MEETING"];
+        let mut start = Start::with("launch", &words);
+        let mut daemon = start.call();
+        let name = socket_of(daemon.pid);
+        unheard(start.child(), || shout("STATUS=gone\nREADY=1", &name, user));
+        if is_believed {
+            start.succeeds(daemon, &[]);
+        } else {
+            daemon.does("exit 3", "gone");
+            start.fails(&format!("untty: fail: {copy} ended before it was ready: exit status 3"));
+        }
+    }
+}
+
 fn why_a_program_gave_up_is_told() {
     let gave_up = |how: &str| format!("untty: notify: {} gave up{how}", binary());
     let long = "x".repeat(300);
@@ -1223,6 +1303,7 @@ fn bad_messages_do_no_harm() {
     let mut daemon = start.call();
     let command = start.child();
     let open = || fs::read_dir(format!("/proc/{command}/fd")).unwrap().count();
+    daemon.says("STATUS=it is heard, so all that is open stays open");
     let before = open();
     for order in [
         "say",
@@ -1258,6 +1339,7 @@ fn descriptors_that_come_with_a_message_are_not_kept() {
     let mut daemon = start.call();
     let command = start.child();
     let open = || fs::read_dir(format!("/proc/{command}/fd")).unwrap().count();
+    daemon.says("STATUS=it is heard, so all that is open stays open");
     let before = open();
     for order in ["attach 1 STATUS=take this", "attach 2 FDSTORE=1", "attach 253 x", "attach 1"] {
         daemon.does(order, "said");
@@ -1510,6 +1592,43 @@ fn a_number_that_no_descriptor_can_have_is_an_error() {
         assert!(said[0].starts_with("untty: notify: ") && said[0].ends_with(": EBADF"), "{said:?}");
         assert!(orphans.is_empty(), "{orphans:?}");
         assert!(!fs::exists(pid_file).unwrap());
+    }
+}
+
+fn a_caller_that_spawns_a_program_learns_when_it_is_ready_or_why_not() {
+    for (words, ready) in [(&["spawn"][..], "say READY=1"), (&["spawn", "newline 7"], "write 7 \\n")] {
+        let mut start = Start::service(words);
+        let mut daemon = start.call();
+        daemon.order(ready);
+        let caller = start.call();
+        assert_eq!(caller.role, format!("returned {} []", daemon.pid));
+        let mut living = start.warden.living();
+        living.sort_unstable();
+        let mut expected = [caller.pid, daemon.pid];
+        expected.sort_unstable();
+        assert_eq!(living, expected, "and no leader");
+        drop((caller, daemon));
+        assert_eq!(start.end().0, End::Exited(0));
+        for (order, error) in [("exit 3", "fail 3"), ("exit 0", "wait ESRCH"), ("die 9", "wait ESRCH")] {
+            let mut start = Start::service(words);
+            start.call().does(order, "gone");
+            let caller = start.call();
+            assert_eq!(caller.role, format!("failed {error} []"));
+            assert_eq!(start.warden.living(), [caller.pid]);
+            drop(caller);
+            assert_eq!(start.end(), (End::Exited(0), vec![], vec![]));
+        }
+        let mut start = Start::service(&[words, &["deadline 3"]].concat());
+        let daemon = start.call();
+        let caller = start.call();
+        assert_eq!(caller.role, "failed wait ETIMEDOUT []");
+        assert_eq!(start.warden.living(), [caller.pid]);
+        drop((caller, daemon));
+        assert_eq!(start.end().0, End::Exited(0));
+    }
+    for number in [i32::MIN, -1, 0, 1, 2] {
+        let mut start = Start::service(&["spawn", &format!("newline {number}")]);
+        assert_eq!(start.call().role, "failed options EINVAL []");
     }
 }
 
