@@ -511,12 +511,16 @@ fn kill(pid: i32, signal: c_int) {
 
 /// A socket to that name, as it stands in the environment.
 fn notifier(name: &str) -> UnixDatagram {
-    let socket = UnixDatagram::unbound().unwrap();
+    try_notifier(name).unwrap()
+}
+
+fn try_notifier(name: &str) -> std::io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
     match name.strip_prefix('@') {
-        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap(),
-        None => socket.connect(name).unwrap(),
+        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+        None => socket.connect(name)?,
     }
-    socket
+    Ok(socket)
 }
 
 /// Sends a message, with descriptors, and waits until it has been read.
@@ -640,6 +644,12 @@ impl Supervisor {
             text.truncate(length as usize);
             Some(Message { text: String::from_utf8(text).unwrap(), pid: sender.pid, uid: sender.uid })
         }
+    }
+
+    /// Closes it, and waits until it is closed: a process that is just being started elsewhere has a copy for a moment.
+    fn vanish(self) {
+        drop(self.socket);
+        until("nobody listens", || try_notifier(&self.name).is_err());
     }
 
     /// Asserts that it has been told of that daemon, and nothing else.
@@ -950,6 +960,7 @@ fn without_a_supervisor_nothing_is_told() {
 fn a_supervisor_that_cannot_be_reached_is_an_error_of_the_start() {
     let scratch = scratch();
     drop(UnixDatagram::bind(scratch.file("dead")).unwrap());
+    until("nobody listens", || try_notifier(&scratch.file("dead")).is_err());
     let _stream = UnixListener::bind(scratch.file("stream")).unwrap();
     fs::write(scratch.file("file"), "").unwrap();
     symlink("loop", scratch.file("loop")).unwrap();
@@ -1010,7 +1021,7 @@ fn a_supervisor_that_has_vanished_is_an_error_of_ready_and_the_caller_waits_on()
         let mut start = Start::service(&[&supervisor.word()]);
         let mut daemon = start.call();
         let caller = start.caller_of(&daemon);
-        drop(supervisor);
+        supervisor.vanish();
         daemon.does("ready", "notify ECONNREFUSED");
         // From then on the kernel counts the socket as not connected.
         daemon.does("ready", "notify ENOTCONN");
@@ -1041,6 +1052,13 @@ fn without_a_c_library_the_environment_has_to_be_handed_over() {
 fn fifo(path: &str) -> fs::File {
     nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap()
+}
+
+/// Waits until nobody has that FIFO open to read, as a process that is just being started elsewhere may have.
+fn until_nobody_reads(path: &str) {
+    let mut writer = fs::File::options();
+    let writer = writer.write(true).custom_flags(libc::O_NONBLOCK);
+    until("nobody reads", || writer.open(path).is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO)));
 }
 
 fn the_ready_fd_gets_one_newline_and_its_end() {
@@ -1088,6 +1106,7 @@ fn a_ready_fd_that_nobody_reads_is_an_error_of_ready_and_no_death() {
     let mut daemon = start.call();
     let caller = start.caller_of(&daemon);
     drop(reader);
+    until_nobody_reads(&path);
     daemon.does("ready", "notify EPIPE");
     daemon.does("ready", "notify EPIPE");
     assert!(start.warden.living().contains(&caller), "the caller waits");
@@ -1955,7 +1974,9 @@ fn a_supervised_program_that_cannot_be_executed_is_one_line() {
         (&file, 126, "EACCES"),
         ("/", 126, "EACCES"),
     ] {
-        let words = ["self SYSTEMD_EXEC_PID", "exec", &command, "-S", "-P", "-p", "SCRATCH/pid", program];
+        // In the tester's own PATH may be places that an ordinary user must not search.
+        let path = "env PATH=/usr/bin:/bin";
+        let words = [path, "self SYSTEMD_EXEC_PID", "exec", &command, "-S", "-P", "-p", "SCRATCH/pid", program];
         let start = Start::with("launch", &words);
         let pid_file = start.scratch.file("pid");
         let line = format!("untty: exec: {program}: {errno}");
@@ -2100,8 +2121,8 @@ fn a_log_that_cannot_be_reopened_stays_as_it_was() {
     let file = |name: &str| scratch.file(name);
     symlink("/dev/null", file("link")).unwrap();
     symlink("missing", file("dangling")).unwrap();
-    let fifo = fifo(&file("fifo"));
-    drop(fifo);
+    drop(fifo(&file("fifo")));
+    until_nobody_reads(&file("fifo"));
     fs::set_permissions(file("fifo"), fs::Permissions::from_mode(0o666)).unwrap();
     fs::create_dir(file("directory")).unwrap();
     fs::create_dir(file("closed")).unwrap();
