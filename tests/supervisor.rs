@@ -16,8 +16,8 @@
 mod harness;
 
 use harness::{
-    Call, DAEMON, End, Event, Meeting, Moment, PATIENCE, Scratch, State, Tracer, Visitor, Warden, differences, helper,
-    is_root, stat_fields, state, untty,
+    Call, DAEMON, End, Event, LEADER, Meeting, Moment, PATIENCE, Scratch, State, Tracer, Visitor, Warden, differences,
+    helper, is_root, stat_fields, state, untty,
 };
 use std::ffi::{CStr, CString, c_int};
 use std::io::{BufRead, BufReader, Read};
@@ -301,14 +301,15 @@ fn stray(arguments: &[String]) {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Runs a command under ptrace, and sends its daemon signals when that makes a system call. Arguments: the call's number,
-/// the signals, the command. Ends as it does.
+/// Runs a command under ptrace, and sends one of its processes signals when that makes a system call. Arguments: its
+/// role, the call's number, the signals, the command. Ends as it does.
 fn signalled(arguments: &[String]) {
     forget_the_tests_parents();
-    let [call, signals, program, rest @ ..] = arguments else { panic!("{arguments:?}") };
+    let [role, call, signals, program, rest @ ..] = arguments else { panic!("{arguments:?}") };
     let mut tracer = Tracer::start(Command::new(program).args(rest));
-    let daemon = tracer.run_until(DAEMON, Moment::Call(call.parse().unwrap())).expect("the moment comes");
-    signals.split(' ').for_each(|signal| kill(daemon, number(signal)));
+    let moment = Moment::Call(call.parse().unwrap());
+    let process = tracer.run_until(role.parse().unwrap(), moment).expect("the moment comes");
+    signals.split(' ').for_each(|signal| kill(process, number(signal)));
     let end = tracer.run();
     tracer.release();
     let End::Exited(status) = end else { panic!("{end:?}") };
@@ -583,7 +584,7 @@ struct Supervisor {
     socket: UnixDatagram,
     /// The value of NOTIFY_SOCKET.
     name: String,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -616,7 +617,7 @@ impl Supervisor {
         let (value, size) = ((&raw const on).cast(), size_of::<c_int>() as u32);
         let set = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PASSCRED, value, size) };
         assert_eq!(set, 0);
-        Self { socket, name, _scratch: scratch }
+        Self { socket, name, scratch }
     }
 
     /// The word for the environment.
@@ -928,7 +929,7 @@ fn a_daemon_of_another_user_in_another_root_reaches_its_supervisor() {
     }
     const USER: u32 = 61_234;
     for supervisor in [Supervisor::at_a_path(), Supervisor::by_name()] {
-        fs::set_permissions(supervisor._scratch.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(supervisor.scratch.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let mut start = Start::service(&[&supervisor.word(), &format!("user {USER}"), "root SCRATCH"]);
         let mut daemon = start.call();
         assert_eq!(fs::read_link(format!("/proc/{}/root", daemon.pid)).unwrap(), start.scratch.path());
@@ -2013,23 +2014,27 @@ fn a_sigterm_of_the_start_counts_and_the_terminals_signals_do_not() {
     let terminals = terminals.map(|signal| signal.to_string()).join(" ");
     let term = libc::SIGTERM.to_string();
     let command = untty().get_program().to_str().unwrap().to_owned();
-    let (sigaction, chdir) = (libc::SYS_rt_sigaction.to_string(), libc::SYS_chdir.to_string());
+    let (leader, daemon) = (LEADER.to_string(), DAEMON.to_string());
+    let [setsid, sigaction, chdir] =
+        [libc::SYS_setsid, libc::SYS_rt_sigaction, libc::SYS_chdir].map(|it| it.to_string());
     let service = ["SELF", "helper", "service", "MEETING"];
     let program = [command.as_str(), "SELF", "helper", "program", "MEETING"];
     for way in [&service[..], &program] {
         // What the terminal sends before the daemon is out of its reach is dropped.
-        let mut start = Start::with("signalled", &[&[sigaction.as_str(), &terminals], way].concat());
-        let mut daemon = start.call();
-        assert_eq!(daemon.state["pending"].trim_start_matches('0'), "");
-        if way == service {
-            daemon.does("ready", "done");
+        for (role, moment) in [(&leader, &setsid), (&daemon, &sigaction)] {
+            let mut start = Start::with("signalled", &[&[role.as_str(), moment, &terminals], way].concat());
+            let mut daemon = start.call();
+            assert_eq!(daemon.state["pending"].trim_start_matches('0'), "");
+            if way == service {
+                daemon.does("ready", "done");
+            }
+            assert_eq!(start.warden.caller(), End::Exited(0));
+            drop(daemon);
+            assert_eq!(start.warden.rest().iter().map(|orphan| orphan.1).collect::<Vec<_>>(), [End::Exited(0)]);
         }
-        assert_eq!(start.warden.caller(), End::Exited(0));
-        drop(daemon);
-        assert_eq!(start.warden.rest().iter().map(|orphan| orphan.1).collect::<Vec<_>>(), [End::Exited(0)]);
-        // A request to end does not, whenever it comes.
+        // A request to end is not, whenever it comes.
         for moment in [&sigaction, &chdir] {
-            let mut start = Start::with("signalled", &[&[moment.as_str(), &term], way].concat());
+            let mut start = Start::with("signalled", &[&[daemon.as_str(), moment, &term], way].concat());
             if way == service {
                 assert_eq!(start.call().role, "failed wait ESRCH []");
             }
