@@ -16,8 +16,8 @@
 mod harness;
 
 use harness::{
-    Call, DAEMON, End, Event, Meeting, Moment, PATIENCE, Scratch, State, Tracer, Visitor, Warden, differences, helper,
-    is_root, stat_fields, state, untty,
+    Call, DAEMON, End, Event, LEADER, Meeting, Moment, PATIENCE, Scratch, State, Tracer, Visitor, Warden, differences,
+    helper, is_root, stat_fields, state, untty,
 };
 use std::ffi::{CStr, CString, c_int};
 use std::io::{BufRead, BufReader, Read};
@@ -31,7 +31,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, mem, ptr, thread};
-use untty::{Daemon, Environment, Error, Handle, Process, Stdio, Step, listen_fds, reopen_log};
+use untty::{
+    Daemon, Environment, Error, Handle, NotifySocket, Process, Readiness, Stdio, Step, listen_fds, reopen_log,
+};
 
 /// Functions with their names.
 macro_rules! named {
@@ -74,6 +76,7 @@ fn main() {
             the_command_waits_until_the_program_says_that_it_is_ready,
             a_child_of_the_program_may_say_that_it_is_ready,
             nobody_else_may_say_that_it_is_ready,
+            of_a_sender_that_is_gone_its_user_counts,
             why_a_program_gave_up_is_told,
             a_program_that_ends_before_it_is_ready_is_a_failure,
             a_program_that_is_ready_and_over_at_once_leaves_the_truth,
@@ -91,6 +94,7 @@ fn main() {
             a_pipe_that_ends_without_a_newline_is_not_readiness,
             the_program_has_its_descriptor_at_any_number_and_no_others,
             a_number_that_no_descriptor_can_have_is_an_error,
+            a_caller_that_spawns_a_program_learns_when_it_is_ready_or_why_not,
             // 4. Supervised.
             what_systemd_runs_stays_what_it_is,
             what_runit_or_s6_runs_stays_what_it_is,
@@ -112,7 +116,7 @@ fn main() {
             a_log_that_cannot_be_reopened_stays_as_it_was,
             a_log_is_not_reopened_without_a_free_descriptor,
         ],
-        named![launch, service, program, parent, orphan, process_1, say, stray, signalled, logger,],
+        named![launch, service, program, parent, orphan, process_1, say, shout, stray, signalled, logger,],
     );
 }
 
@@ -172,7 +176,7 @@ fn prepare(word: &str) -> bool {
 fn service(arguments: &[String]) {
     forget_the_tests_parents();
     let mut meeting = arguments[0].clone();
-    let (mut daemon, mut handed_over) = (Daemon::new(), !cfg!(feature = "libc"));
+    let (mut daemon, mut handed_over, mut spawn) = (Daemon::new(), !cfg!(feature = "libc"), false);
     for word in &arguments[1..] {
         let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
         daemon = match verb {
@@ -190,6 +194,12 @@ fn service(arguments: &[String]) {
                 meeting = meeting.strip_prefix(rest).unwrap().to_owned();
                 daemon.root(c(rest))
             }
+            "spawn" => {
+                spawn = true;
+                daemon
+            }
+            "newline" => daemon.readiness(Readiness::Newline(number(rest))),
+            "deadline" => daemon.deadline(Duration::from_secs(rest.parse().unwrap())),
             "not_handed_over" => {
                 handed_over = false;
                 daemon
@@ -202,19 +212,42 @@ fn service(arguments: &[String]) {
         daemon = daemon.environment(environment());
     }
     let before = state();
-    // SAFETY: a helper uses no descriptor that gets closed, and has one thread.
-    match unsafe { daemon.detach() } {
+    let result = if spawn {
+        spawn_program(&daemon, &meeting).map(|daemon| Process::Caller { daemon })
+    } else {
+        // SAFETY: a helper uses no descriptor that gets closed, and has one thread.
+        unsafe { daemon.detach() }
+    };
+    match result {
         // In another root there is nothing to read one's state from.
         Ok(Process::Daemon(handle)) if meeting != arguments[0] => {
             serve("daemon", &meeting, &State::from([("pid".to_owned(), process::id().to_string())]), Some(handle));
         }
         Ok(Process::Daemon(handle)) => serve("daemon", &meeting, &state(), Some(handle)),
-        Ok(Process::Caller { daemon }) => serve(&format!("returned {daemon}"), &meeting, &state(), None),
+        Ok(Process::Caller { daemon }) => {
+            let after = state();
+            serve(&format!("returned {daemon} {:?}", differences(&before, &after)), &meeting, &after, None);
+        }
         Err(error) => {
             let after = state();
             serve(&format!("failed {} {:?}", short(error), differences(&before, &after)), &meeting, &after, None);
         }
     }
+}
+
+/// Spawns the helper `program`; without another way to say that it is ready, with a socket.
+fn spawn_program(daemon: &Daemon<'_>, meeting: &str) -> Result<i32, Error> {
+    let by_newline = format!("{daemon:?}").contains("Newline");
+    let socket = if by_newline { None } else { Some(NotifySocket::new()?) };
+    let name = socket.as_ref().map(NotifySocket::name).unwrap_or_default();
+    let variable = CString::new([b"NOTIFY_SOCKET=", name].concat()).unwrap();
+    let words = [&binary(), "helper", "program", meeting].map(|word| CString::new(word).unwrap());
+    let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    argv.push(ptr::null());
+    let envp = [variable.as_ptr(), ptr::null()];
+    let daemon = socket.as_ref().map_or(*daemon, |socket| daemon.readiness(Readiness::Notify(socket)));
+    // SAFETY: both arrays end with NULL and hold strings that live as long.
+    unsafe { daemon.spawn(&words[0], argv.as_ptr(), envp.as_ptr()) }
 }
 
 /// COMMAND: serves.
@@ -255,6 +288,11 @@ fn say(arguments: &[String]) {
     tell(&notifier(&env::var("NOTIFY_SOCKET").unwrap()), arguments[0].as_bytes(), &[]);
 }
 
+/// Says it, and is gone perhaps before it is heard.
+fn shout(arguments: &[String]) {
+    notifier(&env::var("NOTIFY_SOCKET").unwrap()).send(arguments[0].as_bytes()).unwrap();
+}
+
 /// Says something on the program's socket out of a session of its own, and stays until its standard input ends.
 fn stray(arguments: &[String]) {
     nix::unistd::setsid().unwrap();
@@ -263,14 +301,15 @@ fn stray(arguments: &[String]) {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Runs a command under ptrace, and sends its daemon signals when that makes a system call. Arguments: the call's number,
-/// the signals, the command. Ends as it does.
+/// Runs a command under ptrace, and sends one of its processes signals when that makes a system call. Arguments: its
+/// role, the call's number, the signals, the command. Ends as it does.
 fn signalled(arguments: &[String]) {
     forget_the_tests_parents();
-    let [call, signals, program, rest @ ..] = arguments else { panic!("{arguments:?}") };
+    let [role, call, signals, program, rest @ ..] = arguments else { panic!("{arguments:?}") };
     let mut tracer = Tracer::start(Command::new(program).args(rest));
-    let daemon = tracer.run_until(DAEMON, Moment::Call(call.parse().unwrap())).expect("the moment comes");
-    signals.split(' ').for_each(|signal| kill(daemon, number(signal)));
+    let moment = Moment::Call(call.parse().unwrap());
+    let process = tracer.run_until(role.parse().unwrap(), moment).expect("the moment comes");
+    signals.split(' ').for_each(|signal| kill(process, number(signal)));
     let end = tracer.run();
     tracer.release();
     let End::Exited(status) = end else { panic!("{end:?}") };
@@ -400,6 +439,7 @@ fn obey(order: &str, handle: &mut Option<Handle>) -> String {
             tell(&notifier(&env::var("NOTIFY_SOCKET").unwrap()), second.as_bytes(), &fds)
         }
         "child" => format!("{}", helper("say").arg(rest).status().unwrap()),
+        "gone" => format!("{}", helper("shout").arg(rest).status().unwrap()),
         "run" => format!("{}", Command::new("sh").args(["-c", rest]).status().unwrap()),
         "stray" => start_stray(rest),
         // To itself.
@@ -472,12 +512,16 @@ fn kill(pid: i32, signal: c_int) {
 
 /// A socket to that name, as it stands in the environment.
 fn notifier(name: &str) -> UnixDatagram {
-    let socket = UnixDatagram::unbound().unwrap();
+    try_notifier(name).unwrap()
+}
+
+fn try_notifier(name: &str) -> std::io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
     match name.strip_prefix('@') {
-        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap(),
-        None => socket.connect(name).unwrap(),
+        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+        None => socket.connect(name)?,
     }
-    socket
+    Ok(socket)
 }
 
 /// Sends a message, with descriptors, and waits until it has been read.
@@ -540,7 +584,7 @@ struct Supervisor {
     socket: UnixDatagram,
     /// The value of NOTIFY_SOCKET.
     name: String,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -573,7 +617,7 @@ impl Supervisor {
         let (value, size) = ((&raw const on).cast(), size_of::<c_int>() as u32);
         let set = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PASSCRED, value, size) };
         assert_eq!(set, 0);
-        Self { socket, name, _scratch: scratch }
+        Self { socket, name, scratch }
     }
 
     /// The word for the environment.
@@ -601,6 +645,12 @@ impl Supervisor {
             text.truncate(length as usize);
             Some(Message { text: String::from_utf8(text).unwrap(), pid: sender.pid, uid: sender.uid })
         }
+    }
+
+    /// Closes it, and waits until it is closed: a process that is just being started elsewhere has a copy for a moment.
+    fn vanish(self) {
+        drop(self.socket);
+        until("nobody listens", || try_notifier(&self.name).is_err());
     }
 
     /// Asserts that it has been told of that daemon, and nothing else.
@@ -781,7 +831,7 @@ fn the_supervisor_has_been_told_when_the_caller_returns_or_exits() {
             assert_eq!(supervisor.message(), None, "not ready yet");
             daemon.does("ready", "done");
             if returns {
-                assert_eq!(start.call().role, format!("returned {}", daemon.pid));
+                assert_eq!(start.call().role, format!("returned {} []", daemon.pid));
             } else {
                 assert_eq!(start.warden.caller(), End::Exited(0));
             }
@@ -879,7 +929,7 @@ fn a_daemon_of_another_user_in_another_root_reaches_its_supervisor() {
     }
     const USER: u32 = 61_234;
     for supervisor in [Supervisor::at_a_path(), Supervisor::by_name()] {
-        fs::set_permissions(supervisor._scratch.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(supervisor.scratch.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let mut start = Start::service(&[&supervisor.word(), &format!("user {USER}"), "root SCRATCH"]);
         let mut daemon = start.call();
         assert_eq!(fs::read_link(format!("/proc/{}/root", daemon.pid)).unwrap(), start.scratch.path());
@@ -911,6 +961,7 @@ fn without_a_supervisor_nothing_is_told() {
 fn a_supervisor_that_cannot_be_reached_is_an_error_of_the_start() {
     let scratch = scratch();
     drop(UnixDatagram::bind(scratch.file("dead")).unwrap());
+    until("nobody listens", || try_notifier(&scratch.file("dead")).is_err());
     let _stream = UnixListener::bind(scratch.file("stream")).unwrap();
     fs::write(scratch.file("file"), "").unwrap();
     symlink("loop", scratch.file("loop")).unwrap();
@@ -971,7 +1022,7 @@ fn a_supervisor_that_has_vanished_is_an_error_of_ready_and_the_caller_waits_on()
         let mut start = Start::service(&[&supervisor.word()]);
         let mut daemon = start.call();
         let caller = start.caller_of(&daemon);
-        drop(supervisor);
+        supervisor.vanish();
         daemon.does("ready", "notify ECONNREFUSED");
         // From then on the kernel counts the socket as not connected.
         daemon.does("ready", "notify ENOTCONN");
@@ -1002,6 +1053,13 @@ fn without_a_c_library_the_environment_has_to_be_handed_over() {
 fn fifo(path: &str) -> fs::File {
     nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap()
+}
+
+/// Waits until nobody has that FIFO open to read, as a process that is just being started elsewhere may have.
+fn until_nobody_reads(path: &str) {
+    let mut writer = fs::File::options();
+    let writer = writer.write(true).custom_flags(libc::O_NONBLOCK);
+    until("nobody reads", || writer.open(path).is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO)));
 }
 
 fn the_ready_fd_gets_one_newline_and_its_end() {
@@ -1049,6 +1107,7 @@ fn a_ready_fd_that_nobody_reads_is_an_error_of_ready_and_no_death() {
     let mut daemon = start.call();
     let caller = start.caller_of(&daemon);
     drop(reader);
+    until_nobody_reads(&path);
     daemon.does("ready", "notify EPIPE");
     daemon.does("ready", "notify EPIPE");
     assert!(start.warden.living().contains(&caller), "the caller waits");
@@ -1131,6 +1190,47 @@ fn nobody_else_may_say_that_it_is_ready() {
     assert_eq!(tell(&notifier(&socket_of(daemon.pid)), lie, &[]), "said");
     daemon.says("READY=1");
     start.succeeds(daemon, &[]);
+}
+
+/// Stops the command while something is done, so that it hears of it only afterwards.
+fn unheard(command: i32, what: impl FnOnce()) {
+    kill(command, libc::SIGSTOP);
+    until("it has stopped", || stat_fields(command).is_some_and(|fields| fields[0] == "T"));
+    what();
+    kill(command, libc::SIGCONT);
+}
+
+fn of_a_sender_that_is_gone_its_user_counts() {
+    let mut start = Start::command(&["-n"]);
+    let mut daemon = start.call();
+    unheard(start.child(), || daemon.does("gone READY=1", "exit status: 0"));
+    start.succeeds(daemon, &[]);
+    if !is_root() {
+        return skipped("only root can be several users");
+    }
+    // The binary's directory may be closed to others; a copy's is not.
+    let scratch = scratch();
+    let copy = scratch.file("copy");
+    assert!(Command::new("cp").args([&binary(), &copy]).status().unwrap().success());
+    let shout = |text: &str, name: &str, user: u32| {
+        let mut command = Command::new(&copy);
+        let command = command.args(["helper", "shout", text]).env("NOTIFY_SOCKET", name).uid(user).gid(user);
+        assert!(command.current_dir("/").status().unwrap().success());
+    };
+    let command = untty().get_program().to_str().unwrap().to_owned();
+    for (user, option, is_believed) in [(61_234, "-u61234:61234", true), (61_235, "-u61234:61234", false)] {
+        let words = ["exec", &command, "-n", option, &copy, "helper", "program", "MEETING"];
+        let mut start = Start::with("launch", &words);
+        let mut daemon = start.call();
+        let name = socket_of(daemon.pid);
+        unheard(start.child(), || shout("STATUS=gone\nREADY=1", &name, user));
+        if is_believed {
+            start.succeeds(daemon, &[]);
+        } else {
+            daemon.does("exit 3", "gone");
+            start.fails(&format!("untty: fail: {copy} ended before it was ready: exit status 3"));
+        }
+    }
 }
 
 fn why_a_program_gave_up_is_told() {
@@ -1223,6 +1323,7 @@ fn bad_messages_do_no_harm() {
     let mut daemon = start.call();
     let command = start.child();
     let open = || fs::read_dir(format!("/proc/{command}/fd")).unwrap().count();
+    daemon.says("STATUS=it is heard, so all that is open stays open");
     let before = open();
     for order in [
         "say",
@@ -1258,6 +1359,7 @@ fn descriptors_that_come_with_a_message_are_not_kept() {
     let mut daemon = start.call();
     let command = start.child();
     let open = || fs::read_dir(format!("/proc/{command}/fd")).unwrap().count();
+    daemon.says("STATUS=it is heard, so all that is open stays open");
     let before = open();
     for order in ["attach 1 STATUS=take this", "attach 2 FDSTORE=1", "attach 253 x", "attach 1"] {
         daemon.does(order, "said");
@@ -1510,6 +1612,43 @@ fn a_number_that_no_descriptor_can_have_is_an_error() {
         assert!(said[0].starts_with("untty: notify: ") && said[0].ends_with(": EBADF"), "{said:?}");
         assert!(orphans.is_empty(), "{orphans:?}");
         assert!(!fs::exists(pid_file).unwrap());
+    }
+}
+
+fn a_caller_that_spawns_a_program_learns_when_it_is_ready_or_why_not() {
+    for (words, ready) in [(&["spawn"][..], "say READY=1"), (&["spawn", "newline 7"], "write 7 \\n")] {
+        let mut start = Start::service(words);
+        let mut daemon = start.call();
+        daemon.order(ready);
+        let caller = start.call();
+        assert_eq!(caller.role, format!("returned {} []", daemon.pid));
+        let mut living = start.warden.living();
+        living.sort_unstable();
+        let mut expected = [caller.pid, daemon.pid];
+        expected.sort_unstable();
+        assert_eq!(living, expected, "and no leader");
+        drop((caller, daemon));
+        assert_eq!(start.end().0, End::Exited(0));
+        for (order, error) in [("exit 3", "fail 3"), ("exit 0", "wait ESRCH"), ("die 9", "wait ESRCH")] {
+            let mut start = Start::service(words);
+            start.call().does(order, "gone");
+            let caller = start.call();
+            assert_eq!(caller.role, format!("failed {error} []"));
+            assert_eq!(start.warden.living(), [caller.pid]);
+            drop(caller);
+            assert_eq!(start.end(), (End::Exited(0), vec![], vec![]));
+        }
+        let mut start = Start::service(&[words, &["deadline 3"]].concat());
+        let daemon = start.call();
+        let caller = start.call();
+        assert_eq!(caller.role, "failed wait ETIMEDOUT []");
+        assert_eq!(start.warden.living(), [caller.pid]);
+        drop((caller, daemon));
+        assert_eq!(start.end().0, End::Exited(0));
+    }
+    for number in [i32::MIN, -1, 0, 1, 2] {
+        let mut start = Start::service(&["spawn", &format!("newline {number}")]);
+        assert_eq!(start.call().role, "failed options EINVAL []");
     }
 }
 
@@ -1836,7 +1975,9 @@ fn a_supervised_program_that_cannot_be_executed_is_one_line() {
         (&file, 126, "EACCES"),
         ("/", 126, "EACCES"),
     ] {
-        let words = ["self SYSTEMD_EXEC_PID", "exec", &command, "-S", "-P", "-p", "SCRATCH/pid", program];
+        // In the tester's own PATH may be places that an ordinary user must not search.
+        let path = "env PATH=/usr/bin:/bin";
+        let words = [path, "self SYSTEMD_EXEC_PID", "exec", &command, "-S", "-P", "-p", "SCRATCH/pid", program];
         let start = Start::with("launch", &words);
         let pid_file = start.scratch.file("pid");
         let line = format!("untty: exec: {program}: {errno}");
@@ -1873,23 +2014,27 @@ fn a_sigterm_of_the_start_counts_and_the_terminals_signals_do_not() {
     let terminals = terminals.map(|signal| signal.to_string()).join(" ");
     let term = libc::SIGTERM.to_string();
     let command = untty().get_program().to_str().unwrap().to_owned();
-    let (sigaction, chdir) = (libc::SYS_rt_sigaction.to_string(), libc::SYS_chdir.to_string());
+    let (leader, daemon) = (LEADER.to_string(), DAEMON.to_string());
+    let [setsid, sigaction, chdir] =
+        [libc::SYS_setsid, libc::SYS_rt_sigaction, libc::SYS_chdir].map(|it| it.to_string());
     let service = ["SELF", "helper", "service", "MEETING"];
     let program = [command.as_str(), "SELF", "helper", "program", "MEETING"];
     for way in [&service[..], &program] {
         // What the terminal sends before the daemon is out of its reach is dropped.
-        let mut start = Start::with("signalled", &[&[sigaction.as_str(), &terminals], way].concat());
-        let mut daemon = start.call();
-        assert_eq!(daemon.state["pending"].trim_start_matches('0'), "");
-        if way == service {
-            daemon.does("ready", "done");
+        for (role, moment) in [(&leader, &setsid), (&daemon, &sigaction)] {
+            let mut start = Start::with("signalled", &[&[role.as_str(), moment, &terminals], way].concat());
+            let mut daemon = start.call();
+            assert_eq!(daemon.state["pending"].trim_start_matches('0'), "");
+            if way == service {
+                daemon.does("ready", "done");
+            }
+            assert_eq!(start.warden.caller(), End::Exited(0));
+            drop(daemon);
+            assert_eq!(start.warden.rest().iter().map(|orphan| orphan.1).collect::<Vec<_>>(), [End::Exited(0)]);
         }
-        assert_eq!(start.warden.caller(), End::Exited(0));
-        drop(daemon);
-        assert_eq!(start.warden.rest().iter().map(|orphan| orphan.1).collect::<Vec<_>>(), [End::Exited(0)]);
-        // A request to end does not, whenever it comes.
+        // A request to end is not, whenever it comes.
         for moment in [&sigaction, &chdir] {
-            let mut start = Start::with("signalled", &[&[moment.as_str(), &term], way].concat());
+            let mut start = Start::with("signalled", &[&[daemon.as_str(), moment, &term], way].concat());
             if way == service {
                 assert_eq!(start.call().role, "failed wait ESRCH []");
             }
@@ -1981,8 +2126,8 @@ fn a_log_that_cannot_be_reopened_stays_as_it_was() {
     let file = |name: &str| scratch.file(name);
     symlink("/dev/null", file("link")).unwrap();
     symlink("missing", file("dangling")).unwrap();
-    let fifo = fifo(&file("fifo"));
-    drop(fifo);
+    drop(fifo(&file("fifo")));
+    until_nobody_reads(&file("fifo"));
     fs::set_permissions(file("fifo"), fs::Permissions::from_mode(0o666)).unwrap();
     fs::create_dir(file("directory")).unwrap();
     fs::create_dir(file("closed")).unwrap();
