@@ -22,7 +22,7 @@
 //! then kill.
 //!
 //! The price is fcntl's old trap: a process that closes *any* descriptor of a file loses its record locks on it. The
-//! functions here never open a file that this process has open; they use the descriptor that is there.
+//! functions here never open a file that this process owns.
 
 use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd, uninterrupted};
@@ -69,7 +69,7 @@ pub(crate) fn open(path: &CStr, stays: bool) -> Result<PidFile<'_>, Error> {
 }
 
 fn lock(path: &CStr, stays: bool) -> Result<PidFile<'_>, Errno> {
-    if descriptor_of(path).is_some_and(is_owner) {
+    if is_own(path) {
         return Err(Errno::EEXIST);
     }
     for _ in 0..TRIES {
@@ -307,15 +307,15 @@ fn write_at(file: c_int, at: usize, text: &[u8]) -> Result<(), Errno> {
     })
 }
 
-/// This process's descriptor of the file at that path.
-fn descriptor_of(path: &CStr) -> Option<c_int> {
+/// Whether this process owns the file at that path. A lock for life is always held through an open descriptor, so one of
+/// this process's must lead there.
+fn is_own(path: &CStr) -> bool {
     let there = sys::lstat(path);
-    there.ok()?;
-    fds::find(|fd| are_same(there, sys::fstat(fd)))
+    there.is_ok() && fds::find(|fd| are_same(there, sys::fstat(fd)) && is_owner(fd)).is_some()
 }
 
-/// Whether this process holds the file, of which it has that descriptor: a lock for life is always held through an open
-/// one. The kernel tells of a process's own record locks only when asked for the conflicts of an OFD lock (Linux 3.15).
+/// Whether this process holds the file that the descriptor leads to. The kernel tells of a process's own record locks
+/// only when asked for the conflicts of an OFD lock (Linux 3.15).
 fn is_owner(fd: c_int) -> bool {
     let own = sys::getpid();
     match sys::any_record_lock_owner(fd) {
@@ -352,18 +352,12 @@ pub fn read(path: &CStr) -> Result<Option<i32>, Error> {
 fn owner(path: &CStr) -> Result<Option<c_int>, Errno> {
     let Some(stat) = unless(Errno::ENOENT, sys::lstat(path))? else { return Ok(None) };
     refuse_kind(&stat)?;
-    match descriptor_of(path) {
-        Some(fd) if is_owner(fd) => return Ok(Some(sys::getpid())),
-        Some(fd) => return holder(fd),
-        None => {}
+    if is_own(path) {
+        return Ok(Some(sys::getpid()));
     }
     let Some(file) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
-    holder(file.number())
-}
-
-fn holder(fd: c_int) -> Result<Option<c_int>, Errno> {
-    match sys::record_lock_owner(fd)? {
-        Some(pid) if pid <= 0 || pid_in(fd) != Some(pid) => Err(Errno::ESRCH),
+    match sys::record_lock_owner(file.number())? {
+        Some(pid) if pid <= 0 || pid_in(file.number()) != Some(pid) => Err(Errno::ESRCH),
         owner => Ok(owner),
     }
 }
@@ -380,10 +374,7 @@ fn holder(fd: c_int) -> Result<Option<c_int>, Errno> {
 /// # Notes
 /// The path is looked up by this process: absolute, and in its root directory.
 pub fn remove(path: &CStr) -> Result<(), Error> {
-    let removed = match descriptor_of(path) {
-        // No call removes by descriptor: who replaces the file just now loses theirs.
-        Some(fd) if is_owner(fd) => sys::unlink(path),
-        _ => sys::lstat(path).and(Err(Errno::EPERM)),
-    };
+    // No call removes by descriptor: who replaces the file just now loses theirs.
+    let removed = if is_own(path) { sys::unlink(path) } else { sys::lstat(path).and(Err(Errno::EPERM)) };
     removed.map_err(Error::at(Step::PidFile))
 }
