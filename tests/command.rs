@@ -53,6 +53,7 @@ fn main() {
             ("closed_standard_output_is_no_place_for_a_pid", closed_standard_output_is_no_place_for_a_pid),
             ("any_of_0_to_2_may_be_closed", any_of_0_to_2_may_be_closed),
             ("start_that_hangs_ends_at_the_deadline", start_that_hangs_ends_at_the_deadline),
+            ("leader_stopped_on_its_way_out_is_no_failure", leader_stopped_on_its_way_out_is_no_failure),
             ("kill_before_exec_is_no_success", kill_before_exec_is_no_success),
             ("kill_after_exec_is_no_failure", kill_after_exec_is_no_failure),
             ("killed_caller_leaves_no_daemon", killed_caller_leaves_no_daemon),
@@ -955,7 +956,6 @@ fn start_that_hangs_ends_at_the_deadline() {
     for (role, moment) in [
         (LEADER, Moment::Call(libc::SYS_setsid)),
         (LEADER, Moment::Call(libc::SYS_setpgid)), // the program runs already
-        (LEADER, Moment::Call(libc::SYS_exit_group)),
         (DAEMON, Moment::Call(libc::SYS_chdir)),
         (DAEMON, Moment::Call(libc::SYS_execve)),
     ] {
@@ -969,6 +969,15 @@ fn start_that_hangs_ends_at_the_deadline() {
         let line = "untty: wait: the daemon was not ready in time and was ended: ETIMEDOUT";
         assert_eq!(warden.all_output(), [line], "{role}, {moment:?}");
     }
+}
+
+/// The leader has told that the program runs, and is needed no more.
+fn leader_stopped_on_its_way_out_is_no_failure() {
+    let moment = Moment::Call(libc::SYS_exit_group);
+    let mut warden = at(LEADER, moment, "leave it stopped", &["-t", "30", "cat", "/dev/null"]);
+    assert_eq!(warden.caller(), End::Exited(0));
+    assert!(warden.rest().iter().all(|(_, end)| *end == End::Exited(0)));
+    assert_eq!(warden.all_output(), [""; 0]);
 }
 
 fn kill_before_exec_is_no_success() {

@@ -1120,6 +1120,14 @@ fn every_step_has_a_number_and_a_name_of_its_own() {
         (Step::Wait, "wait"),
         (Step::Exec, "exec"),
         (Step::Fail, "fail"),
+        (Step::Root, "chroot"),
+        (Step::PidFile, "pid file"),
+        (Step::Groups, "setgroups"),
+        (Step::Gid, "setresgid"),
+        (Step::Uid, "setresuid"),
+        (Step::Privileges, "privileges"),
+        (Step::Notify, "notify"),
+        (Step::Log, "log"),
     ];
     for ((step, name), number) in expected.into_iter().zip(1..) {
         assert_eq!(step.number(), number, "permanent");
@@ -1127,7 +1135,7 @@ fn every_step_has_a_number_and_a_name_of_its_own() {
         assert_eq!(step.name(), name);
         assert_eq!(step.to_string(), name);
     }
-    for number in [0, 18, -1, i32::MAX, i32::MIN] {
+    for number in [0, 26, -1, i32::MAX, i32::MIN] {
         assert_eq!(Step::from_number(number), None);
     }
 }

@@ -67,7 +67,8 @@ fn main() {
             without_a_supervisor_nothing_is_told,
             a_supervisor_that_cannot_be_reached_is_an_error_of_the_start,
             ready_can_be_said_once,
-            a_supervisor_that_has_vanished_is_an_error_of_ready_and_the_caller_waits_on,
+            a_supervisor_that_has_vanished_is_an_error_of_the_start,
+            a_supervisor_that_does_not_listen_is_waited_for_until_the_deadline,
             without_a_c_library_the_environment_has_to_be_handed_over,
             the_ready_fd_gets_one_newline_and_its_end,
             a_descriptor_that_is_not_open_is_an_error_of_the_start,
@@ -828,14 +829,16 @@ fn the_supervisor_has_been_told_when_the_caller_returns_or_exits() {
             let words: Vec<&str> = words.iter().take(if returns { 2 } else { 1 }).map(String::as_str).collect();
             let mut start = Start::service(&words);
             let mut daemon = start.call();
+            // It listens to the process that it has started, and to no other: that is the caller.
+            let caller = start.caller_of(&daemon);
             assert_eq!(supervisor.message(), None, "not ready yet");
             daemon.does("ready", "done");
+            supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), caller);
             if returns {
                 assert_eq!(start.call().role, format!("returned {} []", daemon.pid));
             } else {
                 assert_eq!(start.warden.caller(), End::Exited(0));
             }
-            supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), daemon.pid);
             drop(daemon);
             start.end_after(returns);
             assert_eq!(supervisor.message(), None);
@@ -933,10 +936,11 @@ fn a_daemon_of_another_user_in_another_root_reaches_its_supervisor() {
         let mut start = Start::service(&[&supervisor.word(), &format!("user {USER}"), "root SCRATCH"]);
         let mut daemon = start.call();
         assert_eq!(fs::read_link(format!("/proc/{}/root", daemon.pid)).unwrap(), start.scratch.path());
+        let caller = start.caller_of(&daemon);
         daemon.does("ready", "done");
         assert_eq!(start.warden.caller(), End::Exited(0));
         let text = format!("READY=1\nMAINPID={}", daemon.pid);
-        assert_eq!(supervisor.message(), Some(Message { text, pid: daemon.pid, uid: USER }));
+        assert_eq!(supervisor.message(), Some(Message { text, pid: caller, uid: 0 }));
         daemon.does("notify STOPPING=1", "true");
         let text = "STOPPING=1".to_owned();
         assert_eq!(supervisor.message(), Some(Message { text, pid: daemon.pid, uid: USER }));
@@ -1008,8 +1012,9 @@ fn ready_can_be_said_once() {
     let supervisor = Supervisor::by_name();
     let mut start = Start::service(&[&supervisor.word()]);
     let mut daemon = start.call();
+    let caller = start.caller_of(&daemon);
     daemon.does("ready", "done");
-    supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), daemon.pid);
+    supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), caller);
     for _ in 0..2 {
         daemon.does("ready", "ready EALREADY");
     }
@@ -1017,32 +1022,48 @@ fn ready_can_be_said_once() {
     assert_eq!(start.warden.caller(), End::Exited(0));
 }
 
-fn a_supervisor_that_has_vanished_is_an_error_of_ready_and_the_caller_waits_on() {
+fn a_supervisor_that_has_vanished_is_an_error_of_the_start() {
     for supervisor in [Supervisor::at_a_path(), Supervisor::by_name()] {
         let mut start = Start::service(&[&supervisor.word()]);
         let mut daemon = start.call();
-        let caller = start.caller_of(&daemon);
         supervisor.vanish();
-        daemon.does("ready", "notify ECONNREFUSED");
-        // From then on the kernel counts the socket as not connected.
-        daemon.does("ready", "notify ENOTCONN");
-        daemon.does("notify STATUS=here", "notify ENOTCONN");
-        assert!(start.warden.living().contains(&caller), "the caller waits");
-        daemon.does("fail 7", "gone");
+        daemon.does("notify STATUS=here", "notify ECONNREFUSED");
+        // Its caller cannot tell the supervisor, so there is no daemon.
+        daemon.does("ready", "gone");
+        let caller = start.call();
+        // From the first refusal on the kernel counts the socket as not connected.
+        assert_eq!(caller.role, "failed notify ENOTCONN []");
         let pid = daemon.pid;
-        // Its status tells that it had not heard of readiness.
-        assert_eq!(start.end(), (End::Exited(7), vec![(pid, End::Exited(7))], vec![]));
+        drop((caller, daemon));
+        assert_eq!(start.end(), (End::Exited(0), vec![(pid, End::Killed(libc::SIGKILL))], vec![]));
     }
+}
+
+/// Its queue is full, and it does not read.
+fn a_supervisor_that_does_not_listen_is_waited_for_until_the_deadline() {
+    let supervisor = Supervisor::by_name();
+    let other = try_notifier(&supervisor.name).unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send(b"STATUS=full").is_ok() {}
+    let mut start = Start::service(&[&supervisor.word(), "deadline 1"]);
+    let mut daemon = start.call();
+    daemon.does("ready", "gone");
+    let caller = start.call();
+    assert_eq!(caller.role, "failed wait ETIMEDOUT []");
+    let pid = daemon.pid;
+    drop((caller, daemon));
+    assert_eq!(start.end(), (End::Exited(0), vec![(pid, End::Killed(libc::SIGKILL))], vec![]));
 }
 
 fn without_a_c_library_the_environment_has_to_be_handed_over() {
     let supervisor = Supervisor::by_name();
     let mut start = Start::service(&[&supervisor.word(), "not_handed_over"]);
     let mut daemon = start.call();
+    let caller = start.caller_of(&daemon);
     daemon.does("ready", "done");
     assert_eq!(start.warden.caller(), End::Exited(0));
     if cfg!(feature = "libc") {
-        supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), daemon.pid);
+        supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), caller);
     } else {
         daemon.does("notify STATUS=here", "false");
         assert_eq!(supervisor.message(), None);
@@ -1070,6 +1091,7 @@ fn the_ready_fd_gets_one_newline_and_its_end() {
         let words = [format!("open {fd} {path}"), format!("ready_fd {fd}"), supervisor.word()];
         let mut start = Start::service(&words.each_ref().map(String::as_str));
         let mut daemon = start.call();
+        let caller = start.caller_of(&daemon);
         let mut text = [0; 10];
         assert_eq!(reader.read(&mut text).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "not ready yet");
         daemon.does("ready", "done");
@@ -1080,7 +1102,7 @@ fn the_ready_fd_gets_one_newline_and_its_end() {
         reader.read_to_end(&mut text).unwrap();
         assert_eq!(text, b"\n");
         daemon.does("ready", "ready EALREADY");
-        supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), daemon.pid);
+        supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), caller);
     }
 }
 
@@ -1088,11 +1110,16 @@ fn the_ready_fd_gets_one_newline_and_its_end() {
 fn a_descriptor_that_is_not_open_is_an_error_of_the_start() {
     let supervisor = Supervisor::by_name();
     let numbers = (3..12).chain([-1, 77, i32::MAX]);
-    for (fd, option) in numbers.flat_map(|fd| [(fd, "ready_fd"), (fd, "stdout")]) {
+    let both = numbers.flat_map(|fd| [(fd, "ready_fd"), (fd, "stdout")]);
+    for (fd, option) in both.chain([(0, "ready_fd"), (1, "ready_fd"), (2, "ready_fd")]) {
         let mut start = Start::service(&[&format!("{option} {fd}"), "pid_file SCRATCH/pid", &supervisor.word()]);
         let caller = start.call();
-        let step = if option == "stdout" { "stdout" } else { "notify" };
-        assert_eq!(caller.role, format!("failed {step} EBADF []"), "{fd}");
+        let error = match option {
+            "stdout" => "stdout EBADF",
+            _ if fd < 3 => "options EINVAL",
+            _ => "notify EBADF",
+        };
+        assert_eq!(caller.role, format!("failed {error} []"), "{fd}");
         assert!(!fs::exists(start.scratch.file("pid")).unwrap());
         drop(caller);
         assert_eq!(start.end(), (End::Exited(0), vec![], vec![]));
@@ -1448,10 +1475,10 @@ fn a_command_that_is_killed_takes_the_start_with_it() {
             let (end, orphans, said) = start.end();
             assert_eq!((end, said), (End::Killed(signal), vec![]), "{options:?}");
             let end_of = |pid| orphans.iter().find(|orphan| orphan.0 == pid).map(|orphan| orphan.1);
-            assert_eq!(end_of(daemon.pid), Some(End::Killed(libc::SIGKILL)), "{options:?} {signal}");
+            // The leader has killed and reaped the daemon, and then everybody in its group.
             assert_eq!(end_of(child), Some(End::Killed(libc::SIGKILL)), "{options:?} {signal}");
-            assert!(end_of(leader).is_some(), "{options:?} {signal}");
-            assert_eq!(orphans.len(), 3, "{options:?} {signal}");
+            assert_eq!(end_of(leader), Some(End::Killed(libc::SIGKILL)), "{options:?} {signal}");
+            assert_eq!(orphans.len(), 2, "{options:?} {signal}");
         }
     }
 }
