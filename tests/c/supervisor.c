@@ -37,7 +37,7 @@ static void ask_everything(void) {
     ask("no number", us, "LISTEN_FDS=two");
     ask("no digit", us, "LISTEN_FDS=");
     ask("negative", us, "LISTEN_FDS=-1");
-    ask("as many as there can be", us, "LISTEN_FDS=2147483647");
+    ask("more than there can be", us, "LISTEN_FDS=2147483647");
     ask("more than that", us, "LISTEN_FDS=2147483648");
     ask("systemd", variable(1, "SYSTEMD_EXEC_PID", (long)getpid()), NULL);
     ask("systemd's other process", variable(1, "SYSTEMD_EXEC_PID", (long)getppid()), NULL);
