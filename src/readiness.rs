@@ -42,6 +42,8 @@ pub(crate) enum Heard {
     MoreTime(u64),
     /// It will never say anything.
     Silence,
+    /// Whoever has said something waits until that is heard, and says no more.
+    Barrier,
 }
 
 /// Opens what has to be opened before the first fork.
@@ -94,6 +96,11 @@ impl Awaited<'_> {
             Self::Notify(socket) => socket.hear(session, daemon),
         }
         .map_err(Error::at(Step::Notify))
+    }
+
+    /// Whether a program that has said that it is ready may want to say more.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self, Self::Notify(_))
     }
 
     /// What the program has said of why it failed.
@@ -218,8 +225,10 @@ impl NotifySocket {
 
     fn understand(&self, line: &[u8]) -> Heard {
         let value = |name: &[u8]| line.strip_prefix(name);
-        if line == b"READY=1" {
-            return Heard::Ready;
+        match line {
+            b"READY=1" => return Heard::Ready,
+            b"BARRIER=1" => return Heard::Barrier,
+            _ => {}
         }
         if let Some(status) = value(b"STATUS=") {
             let mut text = Text::new();

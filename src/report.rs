@@ -218,11 +218,29 @@ impl Listener {
                 Event::Said(Message::Failed(error)) => return Err(error),
                 Event::End | Event::Death => return Err(DEAD),
                 Event::Program => match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0))? {
-                    Heard::Ready => return watched.daemon.map(Outcome::Ready).ok_or(DEAD),
+                    Heard::Ready => {
+                        self.hear_out(wait, watched);
+                        return watched.daemon.map(Outcome::Ready).ok_or(DEAD);
+                    }
                     Heard::MoreTime(time) => watched.deadline.extend(time)?,
                     Heard::Silence => watched.program = None,
-                    Heard::Nothing => {}
+                    Heard::Nothing | Heard::Barrier => {}
                 },
+            }
+        }
+    }
+
+    /// Of a program that has said that it is ready, hears the rest: `systemd-notify` fails if nobody listens any more when
+    /// it asks whether it was heard, right after it has been.
+    fn hear_out(&self, wait: &Wait<'_>, watched: &mut Watched<'_>) {
+        const MOMENT: Duration = Duration::from_millis(50);
+        let deadline = if wait.awaited.goes_on() { Deadline::after(Some(MOMENT)) } else { Ok(Deadline::NOW) };
+        watched.deadline = deadline.unwrap_or(Deadline::NOW);
+        // Ignored: the time is over.
+        while let Ok(Event::Program) = self.next(watched) {
+            match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0)) {
+                Ok(Heard::Barrier | Heard::Silence) | Err(_) => break,
+                Ok(_) => {}
             }
         }
     }

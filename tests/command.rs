@@ -53,7 +53,6 @@ fn main() {
             ("closed_standard_output_is_no_place_for_a_pid", closed_standard_output_is_no_place_for_a_pid),
             ("any_of_0_to_2_may_be_closed", any_of_0_to_2_may_be_closed),
             ("start_that_hangs_ends_at_the_deadline", start_that_hangs_ends_at_the_deadline),
-            ("leader_stopped_on_its_way_out_is_no_failure", leader_stopped_on_its_way_out_is_no_failure),
             ("kill_before_exec_is_no_success", kill_before_exec_is_no_success),
             ("kill_after_exec_is_no_failure", kill_after_exec_is_no_failure),
             ("killed_caller_leaves_no_daemon", killed_caller_leaves_no_daemon),
@@ -971,15 +970,6 @@ fn start_that_hangs_ends_at_the_deadline() {
     }
 }
 
-/// The leader has told that the program runs, and is needed no more.
-fn leader_stopped_on_its_way_out_is_no_failure() {
-    let moment = Moment::Call(libc::SYS_exit_group);
-    let mut warden = at(LEADER, moment, "leave it stopped", &["-t", "30", "cat", "/dev/null"]);
-    assert_eq!(warden.caller(), End::Exited(0));
-    assert!(warden.rest().iter().all(|(_, end)| *end == End::Exited(0)));
-    assert_eq!(warden.all_output(), [""; 0]);
-}
-
 fn kill_before_exec_is_no_success() {
     for (role, moment) in [
         (LEADER, Moment::Call(libc::SYS_setsid)),
@@ -1005,12 +995,6 @@ fn kill_after_exec_is_no_failure() {
         assert_eq!(end, End::Killed(Signal::SIGKILL as i32));
     }
     assert_eq!(warden.all_output(), [""; 0]);
-    // A leader that has told has nothing more to do.
-    let mut warden = at(LEADER, Moment::Call(libc::SYS_exit_group), "kill", &["sleep", "1000"]);
-    assert_eq!(warden.caller(), End::Exited(0));
-    let [daemon] = warden.living()[..] else { panic!("{:?}", warden.living()) };
-    kill(Pid::from_raw(daemon), Signal::SIGTERM).unwrap();
-    assert_eq!(warden.rest(), [(daemon, End::Killed(Signal::SIGTERM as i32))]);
 }
 
 fn killed_caller_leaves_no_daemon() {
