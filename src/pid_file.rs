@@ -307,8 +307,8 @@ fn write_at(file: c_int, at: usize, text: &[u8]) -> Result<(), Errno> {
     })
 }
 
-/// Whether this process owns the file at that path. A lock for life is always held through an open descriptor, so one of
-/// this process's must lead there.
+/// Whether this process owns the file at that path. A lock for life is always held through an open descriptor, so one
+/// of this process's must lead there.
 fn is_own(path: &CStr) -> bool {
     let there = sys::lstat(path);
     there.is_ok() && fds::find(|fd| are_same(there, sys::fstat(fd)) && is_owner(fd)).is_some()

@@ -230,8 +230,8 @@ impl Listener {
         }
     }
 
-    /// Of a program that has said that it is ready, hears the rest: `systemd-notify` fails if nobody listens any more when
-    /// it asks whether it was heard, right after it has been.
+    /// Of a program that has said that it is ready, hears the rest: `systemd-notify` fails if nobody listens any more
+    /// when it asks whether it was heard, right after it has been.
     fn hear_out(&self, wait: &Wait<'_>, watched: &mut Watched<'_>) {
         const MOMENT: Duration = Duration::from_millis(50);
         let deadline = if wait.awaited.goes_on() { Deadline::after(Some(MOMENT)) } else { Ok(Deadline::NOW) };

@@ -93,8 +93,8 @@ impl Daemon<'_> {
                 Ok(Started::Here(self.lead(after, outfit, pid_file, signals.mask, reporter)))
             }
             Side::Parent(leader) => {
-                drop(reporter);
-                let Ties { supervisor, .. } = outfit.ties;
+                let Outfit { streams, ties: Ties { supervisor, promise, .. } } = outfit;
+                drop((reporter, streams, promise));
                 let leader_stays = matches!(after, After::Exec(_));
                 let mask = signals.mask;
                 let outcome = listener.wait(&Wait { leader, deadline, mask, leader_stays, awaited, supervisor });
