@@ -17,7 +17,7 @@
 //!
 //! # Three processes
 //! - the **caller** is the process that called. It waits until the daemon is ready, then exits 0 (or returns);
-//! - the **leader** is the intermediate session leader. It is gone by the time the daemon is ready;
+//! - the **leader** is the intermediate session leader. It is gone when the caller knows that the daemon is ready;
 //! - the **daemon** is the one that stays. It is no session leader, so it can never acquire a controlling terminal.
 //!
 //! # The rooms

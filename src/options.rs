@@ -83,7 +83,7 @@ impl<'a> Daemon<'a> {
         self
     }
 
-    /// The daemon's working directory. A relative path starts at the caller's.
+    /// The daemon's working directory. A relative path starts at the caller's, or in the [root](Self::root) directory.
     pub const fn directory(mut self, path: &'a CStr) -> Self {
         self.directory = Some(path);
         self
@@ -216,8 +216,8 @@ impl<'a> Daemon<'a> {
     /// Standard streams that would go to `/dev/null` stay where the supervisor has put them, and the sockets that it
     /// has opened ([`listen_fds`](crate::listen_fds)) stay open.
     ///
-    /// If a step fails then, the error is returned in a process that may have been changed by the steps before: it
-    /// should exit, and its supervisor will start it again.
+    /// If a step fails then, the error is returned in a process that may have been changed by the steps before, and a
+    /// pid file may have another text: the process should exit, and its supervisor will start it again.
     pub const fn stay_if_supervised(mut self) -> Self {
         self.stay_if_supervised = true;
         self
