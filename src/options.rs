@@ -179,7 +179,7 @@ impl<'a> Daemon<'a> {
     /// the error is ([`Step::PidFile`](crate::Step::PidFile), EEXIST), and [`pid_file_read`](crate::pid_file_read)
     /// tells whose it is. The daemon writes its pid before it gives up privileges and before the caller returns, with
     /// mode 0644 under any umask, and holds the file as long as it lives. A stale file is written anew; after a failure
-    /// everything is as before.
+    /// everything is as before (but see [`stay_if_supervised`](Self::stay_if_supervised)).
     ///
     /// It must be a regular file with one name, of this user's, with nothing but a number in it; symbolic links are not
     /// followed. With [`spawn`](Self::spawn) the program inherits a descriptor that holds it, which can only read: a
