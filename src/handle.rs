@@ -110,8 +110,11 @@ impl Handle {
     /// several of them with a newline between. False when the environment named no supervisor.
     ///
     /// # Errors
-    /// ([`Step::Notify`](crate::Step::Notify), errno): it was not sent.
+    /// ([`Step::Notify`](crate::Step::Notify), errno): it was not sent. EINVAL: it is empty.
     pub fn notify(&self, state: &[u8]) -> Result<bool, Error> {
+        if state.is_empty() {
+            return Err(Error::new(Step::Notify, Errno::EINVAL)); // nothing would be sent
+        }
         if self.supervisor < 0 {
             return Ok(false);
         }

@@ -196,6 +196,7 @@ impl NotifySocket {
             result => result?,
         };
         let mut heard = Heard::Nothing;
+        // Of a message that is too long, nothing is believed, as with systemd.
         if self.may_say(&sender.sender, session, daemon) {
             for line in message.get(..length).unwrap_or_default().split(|byte| *byte == b'\n') {
                 match self.understand(line) {

@@ -617,7 +617,8 @@ pub fn pass_senders(fd: c_int) -> Result<(), Errno> {
         .map(drop)
 }
 
-/// `recvmsg(fd, MSG_DONTWAIT)`: the message's length and its sender. Descriptors that come with it are closed.
+/// `recvmsg(fd, MSG_DONTWAIT | MSG_TRUNC)`: the message's length, also if that is more than there is room for, and its
+/// sender. Descriptors that come with it are closed.
 pub fn receive(fd: c_int, buffer: &mut [u8], sender: &mut SenderMessage) -> Result<usize, Errno> {
     let mut piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: buffer.len() };
     // SAFETY: all zero is a struct msghdr.
@@ -629,8 +630,9 @@ pub fn receive(fd: c_int, buffer: &mut [u8], sender: &mut SenderMessage) -> Resu
     {
         message.msg_controllen = size_of::<SenderMessage>() as _;
     }
+    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: every pointer in the message is to memory of the length given, which lives through the call.
-    let result = unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) };
+    let result = unsafe { libc::recvmsg(fd, &raw mut message, flags) };
     usize::try_from(result).map_err(|_| errno())
 }
 

@@ -56,7 +56,7 @@ const AT_SYMLINK_NOFOLLOW: c_int = 0x100;
 const SOCK_DGRAM_FLAGS: c_int = 2 | O_CLOEXEC | O_NONBLOCK;
 const SOL_SOCKET: c_int = 1;
 const SO_PASSCRED: c_int = 16;
-const MSG_DONTWAIT_CMSG_CLOEXEC: c_int = 0x40 | 0x4000_0000;
+const RECEIVE_FLAGS: c_int = 0x40 | 0x20 | 0x4000_0000; // MSG_DONTWAIT, MSG_TRUNC, MSG_CMSG_CLOEXEC
 const F_DUPFD_CLOEXEC: c_int = 1030;
 const P_ALL: c_int = 0;
 const P_PID: c_int = 1;
@@ -650,7 +650,8 @@ struct MessageHeader {
     flags: c_uint,
 }
 
-/// `recvmsg(fd, MSG_DONTWAIT)`: the message's length and its sender. Descriptors that come with it are closed.
+/// `recvmsg(fd, MSG_DONTWAIT | MSG_TRUNC)`: the message's length, also if that is more than there is room for, and its
+/// sender. Descriptors that come with it are closed.
 pub fn receive(fd: c_int, buffer: &mut [u8], sender: &mut SenderMessage) -> Result<usize, Errno> {
     let mut piece = Room(buffer.as_mut_ptr(), buffer.len());
     let mut message = MessageHeader {
@@ -663,7 +664,7 @@ pub fn receive(fd: c_int, buffer: &mut [u8], sender: &mut SenderMessage) -> Resu
         flags: 0,
     };
     // SAFETY: every pointer in the message is to memory of the length given, which lives through the call.
-    check(unsafe { syscall!(RECVMSG, fd, &raw mut message, MSG_DONTWAIT_CMSG_CLOEXEC) })
+    check(unsafe { syscall!(RECVMSG, fd, &raw mut message, RECEIVE_FLAGS) })
 }
 
 /// `umask(mask)`: the mask that was in force.
