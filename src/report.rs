@@ -153,10 +153,12 @@ struct Watched<'a> {
     mask: Option<SignalSet>,
     /// The daemon's pid.
     daemon: Option<c_int>,
-    /// The daemon, which must live: its children may hold the pipe.
+    /// The daemon, which must live: its children may hold the pipe. If its program is watched, the leader sees to that.
     process: Option<Fd>,
     /// The daemon's program, which may say something.
     program: Option<&'a Awaited<'a>>,
+    /// Whether it will never say anything.
+    silent: bool,
 }
 
 /// The daemon died before it was ready.
@@ -201,14 +203,12 @@ impl Listener {
             match if gone { event.map_err(|_| DEAD) } else { event }? {
                 Event::Said(Message::Started(pid)) => {
                     (watched.daemon, watched.mask) = (Some(pid), Some(wait.mask));
-                    if wait.leader_stays {
-                        watched.program = Some(&wait.awaited); // and the leader tells of its death
-                        continue;
-                    }
                     // Without it (before Linux 5.3), the end of the pipe has to tell of the daemon's death.
                     let opened = sys::pidfd_open(pid);
-                    gone = opened == Err(Errno::ESRCH);
-                    if gone {
+                    if wait.leader_stays {
+                        watched.program = Some(&wait.awaited); // and the leader tells of its death, and how it was
+                    } else if opened == Err(Errno::ESRCH) {
+                        gone = true;
                         watched.deadline = Deadline::NOW;
                     }
                     watched.process = opened.and_then(Fd::above_stdio).ok();
@@ -223,7 +223,7 @@ impl Listener {
                         return watched.daemon.map(Outcome::Ready).ok_or(DEAD);
                     }
                     Heard::MoreTime(time) => watched.deadline.extend(time)?,
-                    Heard::Silence => watched.program = None,
+                    Heard::Silence => watched.silent = true,
                     Heard::Nothing | Heard::Barrier => {}
                 },
             }
@@ -313,8 +313,8 @@ impl Listener {
         if watched.deadline.is_none() && watched.mask.is_none() {
             return Ok(None); // the read waits as well
         }
-        let process = watched.process.as_ref().map_or(-1, Fd::number);
-        let program = watched.program.map_or(-1, Awaited::descriptor);
+        let program = watched.program.filter(|_| !watched.silent).map_or(-1, Awaited::descriptor);
+        let process = watched.process.as_ref().filter(|_| watched.program.is_none()).map_or(-1, Fd::number);
         let mut fds = [self.0.number(), process, program].map(wanted);
         watched.deadline.wait(&mut fds, watched.mask)?;
         Ok(match fds.map(|fd| fd.revents) {
