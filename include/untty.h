@@ -177,7 +177,7 @@ enum untty_step {
      */
     UNTTY_STEP_FORK = 7,
     /**
-     * setsid.
+     * setsid; EINVAL: the caller, which would exit, or the leader is process 1 of a pid namespace.
      */
     UNTTY_STEP_SETSID = 8,
     /**
@@ -205,7 +205,8 @@ enum untty_step {
      */
     UNTTY_STEP_READY = 14,
     /**
-     * Waiting for the daemon: ESRCH when it died before it was ready, ETIMEDOUT at the deadline.
+     * Waiting for the daemon: ESRCH when it died before it was ready, ETIMEDOUT at the deadline, EPERM when it could
+     * not be ended.
      */
     UNTTY_STEP_WAIT = 15,
     /**
@@ -423,11 +424,12 @@ int untty_notify(struct untty_handle *handle, const char *state, struct untty_er
 void untty_fail(struct untty_handle *handle, int exit_status) UNTTY_NORETURN;
 
 /**
- * The process id of the live daemon that owns a pid file; 0 when there is none. It is the kernel's answer, not the
- * file's text, which may be stale. Also for the daemon itself, which must not open and close its pid file by other
- * means: that would take its lock away (fcntl(2)).
+ * The process id of the live daemon that owns a pid file; 0 when there is none. The kernel, which knows the lock
+ * on the file, and the file's text have to agree on it. Also for the daemon itself, which must not open and close its
+ * pid file by other means: that would take its lock away (fcntl(2)).
  *
- * -1 with *error filled when it cannot be told; ESRCH: its owner lives in another pid namespace.
+ * -1 with *error filled when it cannot be told; ESRCH: held, but not by the process that it names: its owner
+ * lives in another pid namespace, or a stranger has locked it.
  */
 int untty_pid_file_read(const char *path, struct untty_error *error);
 

@@ -97,7 +97,7 @@ pub enum untty_step {
     UNTTY_STEP_PIPE = 6,
     /// The first fork.
     UNTTY_STEP_FORK = 7,
-    /// setsid.
+    /// setsid; EINVAL: the caller, which would exit, or the leader is process 1 of a pid namespace.
     UNTTY_STEP_SETSID = 8,
     /// The second fork.
     UNTTY_STEP_FORK_AGAIN = 9,
@@ -111,7 +111,8 @@ pub enum untty_step {
     UNTTY_STEP_CLOSE = 13,
     /// Telling the caller that the daemon is ready: EPIPE when the caller is gone.
     UNTTY_STEP_READY = 14,
-    /// Waiting for the daemon: ESRCH when it died before it was ready, ETIMEDOUT at the deadline.
+    /// Waiting for the daemon: ESRCH when it died before it was ready, ETIMEDOUT at the deadline, EPERM when it could
+    /// not be ended.
     UNTTY_STEP_WAIT = 15,
     /// Executing a program.
     UNTTY_STEP_EXEC = 16,
@@ -295,11 +296,12 @@ pub unsafe extern "C" fn untty_fail(handle: *mut untty_handle, exit_status: c_in
     }
 }
 
-/// The process id of the live daemon that owns a pid file; 0 when there is none. It is the kernel's answer, not the
-/// file's text, which may be stale. Also for the daemon itself, which must not open and close its pid file by other
-/// means: that would take its lock away (fcntl(2)).
+/// The process id of the live daemon that owns a pid file; 0 when there is none. The kernel, which knows the lock
+/// on the file, and the file's text have to agree on it. Also for the daemon itself, which must not open and close its
+/// pid file by other means: that would take its lock away (fcntl(2)).
 ///
-/// -1 with *error filled when it cannot be told; ESRCH: its owner lives in another pid namespace.
+/// -1 with *error filled when it cannot be told; ESRCH: held, but not by the process that it names: its owner
+/// lives in another pid namespace, or a stranger has locked it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_pid_file_read(path: *const c_char, error: *mut untty_error) -> c_int {
     // SAFETY: NULL or valid.

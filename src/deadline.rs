@@ -49,6 +49,11 @@ impl Deadline {
         }
     }
 
+    /// Whether it has come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_some_and(|end| now().is_ok_and(|now| now >= end))
+    }
+
     /// What is left of it.
     fn left(&self) -> Result<Option<Timespec>, Errno> {
         let Some(end) = self.0 else { return Ok(None) };

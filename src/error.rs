@@ -112,7 +112,8 @@ pub enum Step {
     Pipe = 6,
     /// The first fork.
     Fork = 7,
-    /// `setsid`: a new session without a terminal.
+    /// `setsid`: a new session without a terminal. EINVAL: the caller, which would exit, or the leader is process 1 of
+    /// a pid namespace.
     Setsid = 8,
     /// The second fork.
     ForkAgain = 9,
@@ -126,7 +127,8 @@ pub enum Step {
     Close = 13,
     /// Reporting that the daemon is ready.
     Ready = 14,
-    /// Waiting for the report: ESRCH when the daemon died without one, ETIMEDOUT at the deadline.
+    /// Waiting for the report: ESRCH when the daemon died without one, ETIMEDOUT at the deadline, EPERM when a daemon
+    /// that shall be ended cannot be killed.
     Wait = 15,
     /// Executing a program in the daemon.
     Exec = 16,
@@ -256,6 +258,7 @@ impl Error {
         match (self.step, self.errno) {
             (Step::Wait, Errno::ESRCH) => "the daemon died before it was ready",
             (Step::Wait, Errno::ETIMEDOUT) => "the daemon was not ready in time and was ended",
+            (Step::Wait, Errno::EPERM) => "the daemon could not be ended",
             (Step::PidFile, Errno::EEXIST) => "already running or being started",
             (Step::PidFile, Errno::EINVAL) => "not a pid file",
             _ => self.step.row().2,

@@ -82,8 +82,7 @@ impl Handle {
         reporter.tell(Message::Ready(sys::getpid()))?;
         if self.supervisor >= 0 {
             // The supervisor listens to this process only when the caller, which then goes, has told of it.
-            // Ignored: it was told.
-            let _ = reporter.is_heard_until(None);
+            reporter.until_nobody_listens();
         }
         Ok(())
     }

@@ -154,9 +154,9 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool, stays: bool) -> Result<Option
     Ok(Some((lock, was_there.then_some(before))))
 }
 
-/// Whether another process has a lock for life, as far as the kernel tells.
+/// Whether the process that it names has the lock for life. A stranger's lock does not count.
 fn is_held(file: &Fd) -> bool {
-    matches!(sys::record_lock_owner(file.number()), Ok(Some(_)))
+    matches!(sys::record_lock_owner(file.number()), Ok(Some(pid)) if pid_in(file.number()) == Some(pid))
 }
 
 /// EEXIST when it is shut.
@@ -270,11 +270,16 @@ impl PidFile<'_> {
 
     /// In the caller, when it knows the outcome: unless there is a daemon, puts back what was there; and opens the
     /// gate.
-    pub(crate) fn end(self, is_ready: bool) {
+    pub(crate) fn end(mut self, is_ready: bool) {
+        if !is_ready && self.file.is_none() && is_at(self.path, &self.lock) {
+            // It was to be this process's own, which has closed it. Ignored: with other rights, it may not be had
+            // again.
+            self.file = Fd::open(self.path, sys::O_RDWR | FLAGS, 0).ok();
+        }
         if !is_ready && !is_held(&self.lock) {
             self.put_back();
         }
-        open_gate(self.file.as_ref().unwrap_or(&self.lock));
+        open_gate(if self.stays { &self.lock } else { self.file.as_ref().unwrap_or(&self.lock) });
     }
 
     fn put_back(&self) {

@@ -50,7 +50,10 @@ pub(crate) enum Heard {
 pub(crate) fn open(readiness: Readiness<'_>) -> Result<(Awaited<'_>, Option<Promise>), Errno> {
     match readiness {
         Readiness::Executed => Ok((Awaited::Execution, None)),
-        Readiness::Notify(socket) => Ok((Awaited::Notify(socket), None)),
+        Readiness::Notify(socket) => {
+            socket.forget();
+            Ok((Awaited::Notify(socket), None))
+        }
         Readiness::Newline(number) => {
             let (reader, writer) = sys::pipe()?;
             let (reader, writer) = (Fd::above_stdio(reader), Fd::above_stdio(writer));
@@ -181,6 +184,14 @@ impl NotifySocket {
     #[doc(hidden)]
     pub fn status(&self) -> Text<STATUS> {
         self.status.get()
+    }
+
+    /// Forgets what an earlier start has said.
+    fn forget(&self) {
+        let mut sender = SenderMessage::default();
+        while sys::receive(self.socket.number(), &mut [0], &mut sender) != Err(Errno::EAGAIN) {}
+        self.errno.set(None);
+        self.status.set(Text::new());
     }
 
     /// As whom the daemon will run.

@@ -83,11 +83,18 @@ impl Reporter {
         write_whole(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
     }
 
+    /// Waits until nobody listens any more; not longer than the grace, because a child that another thread of the
+    /// caller has forked meanwhile may live on and hold the pipe.
+    pub(crate) fn until_nobody_listens(&self) {
+        let mut fds = [PollFd { fd: self.0.number(), events: 0, revents: 0 }];
+        // Ignored: at the end of the grace there is nothing to wait for.
+        let _ = Deadline::after(Some(GRACE)).and_then(|deadline| deadline.wait(&mut fds, None));
+    }
+
     /// Waits until nobody listens any more, or there is something to read from that descriptor; whether somebody
     /// listens.
-    pub(crate) fn is_heard_until(&self, other: Option<&Fd>) -> Result<bool, Errno> {
-        let other = other.map_or(-1, Fd::number);
-        let mut fds = [PollFd { fd: self.0.number(), events: 0, revents: 0 }, wanted(other)];
+    pub(crate) fn is_heard_until(&self, other: &Fd) -> Result<bool, Errno> {
+        let mut fds = [PollFd { fd: self.0.number(), events: 0, revents: 0 }, wanted(other.number())];
         uninterrupted(|| sys::ppoll(&mut fds, None, None))?;
         let [pipe, _] = fds;
         Ok(pipe.revents & sys::POLLERR == 0)
@@ -183,12 +190,21 @@ impl Listener {
     /// the caller.
     pub(crate) fn wait(&self, wait: &Wait<'_>) -> Result<Outcome, Error> {
         let mut watched = Watched { deadline: wait.deadline, ..Watched::default() };
-        let outcome = self.outcome(wait, &mut watched).and_then(|outcome| pass_on(outcome, wait, &watched));
-        match outcome {
-            Ok(Outcome::Ready(_)) => dismiss(wait.leader),
-            _ => self.end_the_start(wait.leader, &watched, outcome.as_ref().err()),
+        let outcome = self.outcome(wait, &mut watched);
+        // Who reports a failure exits by itself, and a leader that stays reaps the daemon before.
+        let goes = match &outcome {
+            Ok(Outcome::Ready(_)) => false,
+            Ok(Outcome::GaveUp(_)) => true,
+            Err(error) => error.step() != Step::Wait,
+        };
+        let outcome = outcome.and_then(|outcome| pass_on(outcome, wait, &watched));
+        if let Ok(Outcome::Ready(_)) = outcome {
+            end_leader(wait.leader);
+            return outcome;
         }
+        let ended = self.end_the_start(wait.leader, &watched, goes);
         match (outcome, wait.awaited.errno()) {
+            _ if ended == Err(Errno::EPERM) => Err(Error::new(Step::Wait, Errno::EPERM)),
             // It ended by itself, and had said why.
             (Err(DEAD) | Ok(Outcome::GaveUp(_)), Some(errno)) => Err(Error::new(Step::Notify, errno)),
             (outcome, _) => outcome,
@@ -214,14 +230,11 @@ impl Listener {
                     watched.process = opened.and_then(Fd::above_stdio).ok();
                 }
                 Event::Said(Message::Ready(pid)) => return Ok(Outcome::Ready(pid)),
+                Event::Said(Message::GaveUp(0)) | Event::End | Event::Death => return Err(DEAD),
                 Event::Said(Message::GaveUp(status)) => return Ok(Outcome::GaveUp(status)),
                 Event::Said(Message::Failed(error)) => return Err(error),
-                Event::End | Event::Death => return Err(DEAD),
                 Event::Program => match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0))? {
-                    Heard::Ready => {
-                        self.hear_out(wait, watched);
-                        return watched.daemon.map(Outcome::Ready).ok_or(DEAD);
-                    }
+                    Heard::Ready => return self.hear_out(wait, watched),
                     Heard::MoreTime(time) => watched.deadline.extend(time)?,
                     Heard::Silence => watched.silent = true,
                     Heard::Nothing | Heard::Barrier => {}
@@ -231,30 +244,36 @@ impl Listener {
     }
 
     /// Of a program that has said that it is ready, hears the rest: `systemd-notify` fails if nobody listens any more
-    /// when it asks whether it was heard, right after it has been.
-    fn hear_out(&self, wait: &Wait<'_>, watched: &mut Watched<'_>) {
+    /// when it asks whether it was heard, right after it has been. If the program fails meanwhile, that is the outcome.
+    fn hear_out(&self, wait: &Wait<'_>, watched: &mut Watched<'_>) -> Result<Outcome, Error> {
         const MOMENT: Duration = Duration::from_millis(50);
-        let deadline = if wait.awaited.goes_on() { Deadline::after(Some(MOMENT)) } else { Ok(Deadline::NOW) };
-        watched.deadline = deadline.unwrap_or(Deadline::NOW);
-        // Ignored: the time is over.
-        while let Ok(Event::Program) = self.next(watched) {
-            match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0)) {
-                Ok(Heard::Barrier | Heard::Silence) | Err(_) => break,
-                Ok(_) => {}
+        watched.deadline = if wait.awaited.goes_on() { Deadline::after(Some(MOMENT))? } else { Deadline::NOW };
+        loop {
+            match self.next(watched) {
+                Ok(Event::Program) => match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0)) {
+                    Ok(Heard::Barrier | Heard::Silence) | Err(_) => break,
+                    Ok(_) => {}
+                },
+                // It was ready, and has done what it had to.
+                Ok(Event::Said(Message::GaveUp(0))) => break,
+                Ok(Event::Said(Message::GaveUp(status))) => return Ok(Outcome::GaveUp(status)),
+                Ok(_) => return Err(DEAD),
+                Err(_) => break, // the time is over
             }
         }
+        watched.daemon.map(Outcome::Ready).ok_or(DEAD)
     }
 
-    /// Makes sure that nothing is left of a start that failed.
-    fn end_the_start(&self, leader: c_int, watched: &Watched<'_>, error: Option<&Error>) {
+    /// Makes sure that nothing is left of a start that failed; the error if the daemon could not be killed.
+    fn end_the_start(&self, leader: c_int, watched: &Watched<'_>, goes: bool) -> Result<(), Errno> {
         let ours = is_ours(leader);
         if ours && watched.program.is_some() {
             // The leader is the daemon's parent: wherever that has gone, it can kill it. Ignored: it may be dead.
             let _ = sys::kill(leader, signals::GIVE_UP);
+            let _ = sys::kill(leader, sys::SIGCONT);
         }
-        // Who reports a failure exits by itself, and a leader that stays reaps the daemon before. Ignored: at the end
-        // of the grace they are killed.
-        if watched.program.is_some() || error.is_none_or(|error| error.step() != Step::Wait) {
+        if goes || watched.program.is_some() {
+            // Ignored: at the end of the grace they are killed.
             let _ = self.until_end_or(GRACE);
         }
         // The leader is unreaped, so its number, which is the group's too, cannot belong to anyone else. Where it is
@@ -268,17 +287,17 @@ impl Listener {
             // Ignored: there may be no group any more, or none yet.
             let _ = sys::kill(-leader, sys::SIGKILL);
         }
-        // It may have moved to a group or a session of its own. Ignored: it is dying already, if not.
-        let _ = match (&watched.process, held) {
+        // It may have moved to a group or a session of its own.
+        let killed = match (&watched.process, held) {
             (Some(process), _) => sys::pidfd_send_signal(process.number(), sys::SIGKILL),
             (None, Some(pid)) => sys::kill(pid, sys::SIGKILL),
             (None, None) => Ok(()),
         };
         // Ignored: at the end of the grace there is nothing more to be done.
         let _ = self.until_end_or(GRACE);
-        // Ignored: ECHILD, when SIGCHLD is ignored or a handler of the caller's was faster.
-        let _ = uninterrupted(|| sys::wait_and_reap(leader));
+        end_leader(leader);
         outlive(leader, watched.daemon);
+        killed
     }
 
     fn until_end_or(&self, grace: Duration) -> Result<(), Error> {
@@ -318,6 +337,8 @@ impl Listener {
         let mut fds = [self.0.number(), process, program].map(wanted);
         watched.deadline.wait(&mut fds, watched.mask)?;
         Ok(match fds.map(|fd| fd.revents) {
+            // Who talks and talks is not waited for.
+            [0, 0, _] if watched.deadline.is_over() => return Err(Error::new(Step::Wait, Errno::ETIMEDOUT)),
             [0, 0, _] => Some(Event::Program),
             [0, ..] => Some(Event::Death),
             _ => None,
@@ -333,14 +354,12 @@ fn pass_on(outcome: Outcome, wait: &Wait<'_>, watched: &Watched<'_>) -> Result<O
     Ok(outcome)
 }
 
-/// The daemon is ready: reaps the leader, which may still watch it, or be stopped on its way out.
-fn dismiss(leader: c_int) {
-    if is_ours(leader) {
-        // Ignored: it may be dead.
-        let _ = sys::kill(leader, sys::SIGKILL);
+/// Reaps the leader, which may still watch a daemon that is ready, or be stopped on its way out.
+fn end_leader(leader: c_int) {
+    if is_ours(leader) && sys::kill(leader, sys::SIGKILL).is_ok() {
+        // Ignored: ECHILD, when a handler of the caller's was faster.
+        let _ = uninterrupted(|| sys::wait_and_reap(leader));
     }
-    // Ignored: ECHILD, when SIGCHLD is ignored or a handler of the caller's was faster.
-    let _ = uninterrupted(|| sys::wait_and_reap(leader));
 }
 
 const fn wanted(fd: c_int) -> PollFd {

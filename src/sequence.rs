@@ -62,10 +62,14 @@ struct Pipes {
 impl Daemon<'_> {
     /// The caller: 0 to 2, then 13.
     pub(crate) fn start(&self, after: After<'_>) -> Result<Process, Error> {
-        self.refuse_bad_options()?;
-        self.refuse_threads()?;
-        self.refuse_closed_descriptors()?;
         let supervised = self.is_supervised();
+        self.refuse_bad_options()?;
+        self.refuse_process_1(supervised)?;
+        // What a thread gives up of its privileges, the others keep.
+        if !self.accept_threads || supervised && self.credentials.is_some() {
+            refuse_threads()?;
+        }
+        self.refuse_closed_descriptors()?;
         let mut pid_file = self.pid_file.map(|path| pid_file::open(path, supervised)).transpose()?;
         let started = if supervised { self.stay(after, &mut pid_file) } else { self.fork_off(after, &mut pid_file) };
         if let Ok(Started::Here(handle)) = started {
@@ -113,21 +117,11 @@ impl Daemon<'_> {
         if umask && ids && numbers { Ok(()) } else { Err(Error::new(Step::Options, Errno::EINVAL)) }
     }
 
-    /// 0: other threads would not exist in the daemon, and what they had locked would stay locked.
-    ///
-    /// A thread that has been joined may still be about to leave, so a second look may find none.
-    fn refuse_threads(&self) -> Result<(), Error> {
-        const LOOKS: u32 = 10;
-        if self.accept_threads {
-            return Ok(());
-        }
-        for _ in 0..LOOKS {
-            if !has_threads() {
-                return Ok(());
-            }
-            deadline::pause();
-        }
-        Err(Error::new(Step::Threads, Errno::EBUSY))
+    /// 0: the end of process 1 of a pid namespace is the end of all others in it (pid_namespaces(7)), so it must not
+    /// exit.
+    fn refuse_process_1(&self, supervised: bool) -> Result<(), Error> {
+        let exits = !self.return_in_caller && !supervised;
+        if exits && sys::getpid() == 1 { Err(Error::new(Step::Setsid, Errno::EINVAL)) } else { Ok(()) }
     }
 
     /// 0: before anything is opened, which would get the number of a descriptor that is not open, and be taken for it.
@@ -376,6 +370,20 @@ impl Daemon<'_> {
     }
 }
 
+/// 0: other threads would not exist in the daemon, and what they had locked would stay locked.
+///
+/// A thread that has been joined may still be about to leave, so a second look may find none.
+fn refuse_threads() -> Result<(), Error> {
+    const LOOKS: u32 = 10;
+    for _ in 0..LOOKS {
+        if !has_threads() {
+            return Ok(());
+        }
+        deadline::pause();
+    }
+    Err(Error::new(Step::Threads, Errno::EBUSY))
+}
+
 fn has_threads() -> bool {
     match sys::unshare(sys::CLONE_THREAD) {
         Ok(()) => false,
@@ -458,14 +466,16 @@ fn watch_on(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Message
     let at = Error::at(Step::Wait);
     let mut goes_on = reporter.tell(Message::Started(daemon)).is_ok();
     while goes_on {
-        let heard = reporter.is_heard_until(Some(watching)).map_err(at)?;
-        goes_on = heard && sys::take_pending_signal(signals::only(signals::GIVE_UP)).is_err();
+        let heard = reporter.is_heard_until(watching).map_err(at)?;
+        // Others may send that signal, too.
+        let sender = sys::take_pending_signal(signals::only(signals::GIVE_UP));
+        goes_on = heard && sender != Ok(sys::getppid());
         // Ignored: there is none, when it was something else. It may also tell of a stop, or of another child.
         let _ = sys::take_pending_signal(signals::only(sys::SIGCHLD));
         match sys::reap(daemon).map_err(at)? {
             None => {}
-            Some(sys::End::Exited(status)) if status != 0 => return Ok(Message::GaveUp(status)),
-            Some(_) => return Err(dead),
+            Some(sys::End::Exited(status)) => return Ok(Message::GaveUp(status)),
+            Some(sys::End::Killed) => return Err(dead),
         }
     }
     // Ignored: it is a child of ours, dead or alive, and nothing of it shall be left.

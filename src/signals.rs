@@ -99,7 +99,7 @@ pub(crate) fn keep_zombies() -> Result<Disposition, Error> {
     disposition(sys::SIGCHLD, Some(&Disposition::DEFAULT)).map_err(Error::at(Step::Signals))
 }
 
-/// What the caller sends a leader that watches a daemon which shall be ended: a signal that nobody sends to a group.
+/// What the caller sends a leader that watches a daemon which shall be ended. From others it means nothing.
 pub(crate) const GIVE_UP: c_int = sys::SIGNAL_MAX;
 
 /// A descriptor that tells when a child of this process has ended, or when it shall give up; both signals are blocked.

@@ -200,7 +200,7 @@ fn service(arguments: &[String]) {
                 daemon
             }
             "newline" => daemon.readiness(Readiness::Newline(number(rest))),
-            "deadline" => daemon.deadline(Duration::from_secs(rest.parse().unwrap())),
+            "deadline" => daemon.deadline(Duration::from_secs_f64(rest.parse().unwrap())),
             "not_handed_over" => {
                 handed_over = false;
                 daemon
@@ -1045,7 +1045,7 @@ fn a_supervisor_that_does_not_listen_is_waited_for_until_the_deadline() {
     let other = try_notifier(&supervisor.name).unwrap();
     other.set_nonblocking(true).unwrap();
     while other.send(b"STATUS=full").is_ok() {}
-    let mut start = Start::service(&[&supervisor.word(), "deadline 1"]);
+    let mut start = Start::service(&[&supervisor.word(), "deadline 0.3"]);
     let mut daemon = start.call();
     daemon.does("ready", "gone");
     let caller = start.call();

@@ -49,6 +49,9 @@ fn start(request: &Request, arguments: Arguments) -> Result<(), Told> {
     let user = request.user.map(users::find).transpose()?;
     let mut program = Program::new(arguments, request.command);
     let supervised = request.if_supervised && untty::supervisor(program.environment()).is_some();
+    if sys::getpid() == 1 && !supervised {
+        return Err(process_1());
+    }
     let socket = if request.notify && !supervised { Some(notify_socket(request)?) } else { None };
     let variable = socket.as_ref().map(notify_variable);
     if let Some(variable) = &variable {
@@ -67,6 +70,13 @@ fn start(request: &Request, arguments: Arguments) -> Result<(), Told> {
         messages::tell_pid(pid);
     }
     Ok(())
+}
+
+/// The end of process 1 of a pid namespace is the end of all others in it: pid_namespaces(7).
+fn process_1() -> Told {
+    const INVALID: Errno = Errno::new(22);
+    let what = b"this is process 1, whose end would be the daemon's";
+    complain(UNTTY_FAILED, Step::Setsid.name(), &[what], End::Errno(INVALID))
 }
 
 fn closed(step: &str, what: &[u8]) -> Told {

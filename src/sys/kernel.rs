@@ -223,6 +223,8 @@ pub const SIGKILL: c_int = 9;
 pub const SIGPIPE: c_int = 13;
 /// `SIGCHLD`.
 pub const SIGCHLD: c_int = 17;
+/// `SIGCONT`.
+pub const SIGCONT: c_int = 18;
 /// `SIGSTOP`.
 pub const SIGSTOP: c_int = 19;
 /// `SIGTSTP`.

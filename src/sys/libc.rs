@@ -481,14 +481,25 @@ pub fn rt_sigpending() -> Result<SignalSet, Errno> {
     Ok(set)
 }
 
-/// `rt_sigtimedwait(set, NULL, 0)`: takes one pending signal of the set away, never waits.
-pub fn take_pending_signal(set: SignalSet) -> Result<usize, Errno> {
+/// `rt_sigtimedwait(set, info, 0)`: takes one pending signal of the set away, never waits; the process that has sent
+/// it.
+pub fn take_pending_signal(set: SignalSet) -> Result<c_int, Errno> {
     let zero = Timespec { seconds: 0, nanoseconds: 0 };
-    let none = ptr::null::<c_void>();
-    // SAFETY: the set and the time live through the call.
+    let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the set and the time live through the call, and a siginfo_t can be written there.
     check_long(unsafe {
-        libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, none, &raw const zero, SIGNAL_SET_SIZE)
-    })
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const set,
+            information.as_mut_ptr(),
+            &raw const zero,
+            SIGNAL_SET_SIZE,
+        )
+    })?;
+    // SAFETY: all zero is a siginfo_t, and so is what was written.
+    let information = unsafe { information.assume_init() };
+    // SAFETY: where no process has sent it, this is some other number.
+    Ok(unsafe { information.si_pid() })
 }
 
 /// `chdir(path)`

@@ -511,11 +511,18 @@ pub fn rt_sigpending() -> Result<SignalSet, Errno> {
     Ok(set)
 }
 
-/// `rt_sigtimedwait(set, NULL, 0)`: takes one pending signal of the set away, never waits.
-pub fn take_pending_signal(set: SignalSet) -> Result<usize, Errno> {
+/// `rt_sigtimedwait(set, info, 0)`: takes one pending signal of the set away, never waits; the process that has sent
+/// it.
+pub fn take_pending_signal(set: SignalSet) -> Result<c_int, Errno> {
     let zero = Timespec { seconds: 0, nanoseconds: 0 };
-    // SAFETY: the set and the time live through the call.
-    check(unsafe { syscall!(RT_SIGTIMEDWAIT, &raw const set, 0, &raw const zero, SIGNAL_SET_SIZE) })
+    // siginfo_t, 128 bytes: si_signo, si_errno, si_code, padding, si_pid.
+    let mut information = [0_i32; 32];
+    // SAFETY: the set and the time live through the call, and a siginfo_t can be written there.
+    check(unsafe {
+        syscall!(RT_SIGTIMEDWAIT, &raw const set, information.as_mut_ptr(), &raw const zero, SIGNAL_SET_SIZE)
+    })?;
+    let [_, _, _, _, sender, ..] = information;
+    Ok(sender)
 }
 
 /// `chdir(path)`
