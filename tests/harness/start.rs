@@ -338,6 +338,7 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
         }
         "group" => format!("group {}", unsafe { libc::setpgid(0, 0) }),
         "session" => format!("session {}", unsafe { libc::setsid() } > 0),
+        "wander" => format!("wandered {}", wander()),
         "regain" => regain(),
         "write" => {
             let (fd, text) = rest.split_once(' ').unwrap();
@@ -349,6 +350,21 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
             format!("read {:?}", String::from_utf8_lossy(&buffer[..usize::try_from(count).unwrap()]))
         }
         _ => panic!("what is {order:?}?"),
+    }
+}
+
+/// Goes into a group that a child of this process has made, and from there into a session of its own.
+pub fn wander() -> bool {
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            loop {
+                libc::pause();
+            }
+        }
+        let moved = libc::setpgid(child, child) == 0 && libc::setpgid(0, child) == 0 && libc::getpgrp() == child;
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, ptr::null_mut(), 0) == child && moved && libc::setsid() > 0
     }
 }
 
