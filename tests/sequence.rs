@@ -1066,21 +1066,27 @@ fn a_program_that_cannot_be_executed_is_a_failure() {
 /// a report pipe's end, whose closing nobody must wait for.
 fn spawn_among_forks(arguments: &[String]) {
     const AT_LEAST: usize = 20;
+    const MOST: usize = 50;
     forget_the_tests_parents();
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     let forker = thread::spawn(move || {
         let mut children = Vec::new();
         while !stopped.load(Ordering::Relaxed) {
+            // A few that hold one are enough, and a limit of processes is soon reached.
+            if children.len() == MOST {
+                let (holders, mut others): (Vec<i32>, Vec<i32>) =
+                    children.into_iter().partition(|child| holds_the_end_of_a_pipe(*child));
+                end_children(&mut others);
+                children = holders;
+                thread::yield_now();
+                continue;
+            }
             match unsafe { libc::fork() } {
                 0 => loop {
                     unsafe { libc::pause() };
                 },
                 child => children.push(child),
-            }
-            // A few are enough, and a limit of processes is soon reached.
-            if children.len() > 100 {
-                end_children(&mut children);
             }
         }
         children

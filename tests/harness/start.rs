@@ -799,6 +799,15 @@ impl Start {
         Running { pid: state["pid"].parse().unwrap(), state, report, line }
     }
 
+    /// The daemon's call; or nothing, when its caller has said that this machine does not permit it.
+    pub fn daemon_or_skipped(&mut self) -> Option<Running> {
+        let mut line = self.meeting.daemon();
+        let role = line.line().unwrap_or_default();
+        let is_caller = role == "caller";
+        self.waiting.push((role, line));
+        if is_caller && self.answer().skipped() { None } else { Some(self.daemon()) }
+    }
+
     pub fn program(&mut self) -> Spawned {
         let mut line = self.call("program");
         let state = line.state();
