@@ -111,6 +111,7 @@ fn main() {
             listen_fds_are_for_the_process_that_they_name,
             a_supervised_program_talks_to_its_supervisor_itself,
             all_the_rest_is_done_under_a_supervisor_too,
+            a_supervised_script_without_an_interpreter_has_its_log_and_its_user,
             a_supervised_program_that_cannot_be_executed_is_one_line,
             a_supervised_service_is_ready_without_a_caller,
             // 5. Signals.
@@ -2117,6 +2118,36 @@ fn a_supervised_program_that_cannot_be_executed_is_one_line() {
     let words = ["self SYSTEMD_EXEC_PID", "exec", &command, "-S", "-C", "/nonexistent", "true"];
     let line = "untty: chdir: /nonexistent: ENOENT";
     assert_eq!(Start::with("launch", &words).end(), (End::Exited(125), vec![], strings(&[line])));
+}
+
+/// The kernel refuses it, and then the shell gets it: with what has been done once, and cannot be done again from there.
+fn a_supervised_script_without_an_interpreter_has_its_log_and_its_user() {
+    let command = untty().get_program().to_str().unwrap().to_owned();
+    for (options, user) in [(&[][..], None), (&["-u61234:61235"], Some(61_234)), (&["-unobody"], Some(65_534))] {
+        if user.is_some() && !is_root() {
+            return skipped("only root can change the user");
+        }
+        let scratch = scratch();
+        let directory = scratch.path().to_str().unwrap();
+        write_script(&scratch.file("script"), "echo written; id -u; exec sleep 1000");
+        let words =
+            ["self SYSTEMD_EXEC_PID", "exec", "/bin/sh", "-c", "cd \"$1\" && shift && exec \"$@\"", "sh", directory];
+        let untty = [&[command.as_str(), "-S", "-o", "log", "-p", "pid"], options, &["./script"]].concat();
+        let mut start = Start::with("launch", &[&words[..], &untty].concat());
+        let id = user.unwrap_or_else(|| unsafe { libc::geteuid() });
+        let said = format!("written\n{id}\n");
+        let mut ended = None;
+        until("the log is written", || {
+            ended = ended.or_else(|| start.warden.try_next(Duration::ZERO));
+            ended.is_some() || fs::read_to_string(scratch.file("log")).is_ok_and(|log| log == said)
+        });
+        assert_eq!(ended, None, "{options:?}: {:?}", start.warden.output());
+        let pid = start.child();
+        assert_eq!(start.warden.living(), [pid]);
+        assert_eq!(untty::pid_file_read(c(&scratch.file("pid"))).unwrap(), Some(pid));
+        kill(pid, libc::SIGKILL);
+        assert_eq!(start.end(), (End::Killed(libc::SIGKILL), vec![], vec![]));
+    }
 }
 
 fn a_supervised_service_is_ready_without_a_caller() {
