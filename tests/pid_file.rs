@@ -1698,6 +1698,15 @@ fn simultaneous_starts_that_all_fail_put_back_what_was_there() {
     let directory = scratch.file("run");
     fs::create_dir(&directory).unwrap();
     let path = format!("{directory}/pid");
+    // One has made the file, and another one passes it before it is locked: it is nobody's, so none of them leaves it.
+    let mut first = Held::at(CALLER, libc::SYS_flock, &["-p", &path, &no_interpreter]);
+    assert_eq!(see(&path).text, "");
+    let (status, ..) = harness::run(harness::untty().args(["-p", &path, &no_interpreter]));
+    assert_eq!(status.code(), Some(127));
+    assert!(!fs::exists(&path).unwrap(), "it has taken it over, and put back what was there before: nothing");
+    assert_eq!(first.after("go"), End::Exited(127));
+    first.start.rest();
+    assert!(!fs::exists(&path).unwrap());
     for round in 0..ROUNDS {
         for before in BEFORE {
             prepare_before(&path, before);
