@@ -132,8 +132,9 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool, stays: bool) -> Result<Option
     if !stays {
         shut_gate(file)?;
     }
-    if is_new {
-        sys::fchmod(file.number(), UNBORN)?; // a umask may have left nothing of it, and it could not be opened again
+    // A umask may have left nothing of it, and it could not be opened again; but with a text it is somebody else's by now.
+    if is_new && read_text(file.number())?.bytes().is_empty() {
+        sys::fchmod(file.number(), UNBORN)?;
     }
     refuse(&sys::fstat(file.number())?)?;
     let Some(lock) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };

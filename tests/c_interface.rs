@@ -648,6 +648,7 @@ fn what_cannot_work_is_refused() {
     for bit in 20..32 {
         line(&format!("flag {bit}"), OPTIONS, Errno::EINVAL);
     }
+    line("a user without the members for it", OPTIONS, Errno::EINVAL);
     for what in ["a user", "a group", "groups", "a count of groups"] {
         line(&format!("{what} without the flag"), OPTIONS, Errno::EINVAL);
     }

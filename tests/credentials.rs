@@ -12,12 +12,13 @@
 mod harness;
 
 use harness::start::*;
-use harness::{End, Scratch, Warden, helper, is_root, untty};
+use harness::{End, Event, Scratch, Warden, helper, is_root, untty};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{self, Command};
+use std::time::Duration;
 
 fn main() {
     harness::main(
@@ -49,6 +50,7 @@ fn main() {
             the_working_directory_is_always_inside,
             the_command_looks_for_the_program_inside,
             the_command_starts_scripts_inside,
+            a_supervised_command_looks_for_the_program_inside_its_root_too,
             a_root_that_cannot_be_is_reported,
             root_and_user_go_together,
         ],
@@ -111,6 +113,7 @@ fn take(plan: &mut Plan, word: &str) {
         "as_root" if is_root() => {}
         "as_root" => plan.take("users"),
         "path" => unsafe { std::env::set_var("PATH", rest) },
+        "supervised" => unsafe { std::env::set_var("SYSTEMD_EXEC_PID", process::id().to_string()) },
         _ => plan.take(word),
     }
 }
@@ -1200,6 +1203,39 @@ fn the_command_starts_scripts_inside() {
         until("the log is written", || fs::read_to_string(&log).unwrap() == "bare a b c\n");
         assert_eq!(places(pid), (path.clone(), path.clone()));
     });
+}
+
+/// It stays what it is, and what it tries in one directory of PATH after the other must not be done twice.
+fn a_supervised_command_looks_for_the_program_inside_its_root_too() {
+    let (root, outside) = (new_root(), scratch());
+    let path = path_of(&root);
+    let (log, pid_file) = (outside.file("log"), outside.file("pid"));
+    for (search, program, said) in [
+        ("path /empty:/links:/bin", "tool", "/links/tool a\n/\n"),
+        ("path /missing:/programs/plain:/empty:/links", "tool", "/links/tool a\n/\n"),
+        ("path /bin:/programs", "bare", "bare a\n"),
+    ] {
+        let words = ["as_root", search, "supervised", "--", "untty", "-S", "-P"];
+        let options = ["-r", &path, "-o", &log, "-p", &pid_file, program, "a"];
+        let mut warden = Warden::start(helper("command").args(words).args(options));
+        let mut ended = None;
+        until("the log is written", || {
+            ended = ended.or_else(|| warden.try_next(Duration::ZERO));
+            ended.is_some() || fs::read_to_string(&log).is_ok_and(|log| log == said)
+        });
+        if ended == Some(Event::Caller(End::Exited(FORBIDDEN))) {
+            return skipped(&warden.all_output().concat());
+        }
+        assert_eq!(ended, None, "{:?}", warden.output());
+        let [pid] = warden.living()[..] else { panic!("{:?}", warden.living()) };
+        assert_eq!(places(pid), (path.clone(), path.clone()));
+        assert_eq!(untty::pid_file_read(c(&pid_file)).unwrap(), Some(pid));
+        kill(pid, libc::SIGKILL);
+        assert_eq!(warden.caller(), End::Killed(libc::SIGKILL), "it was what had been started");
+        assert_eq!(warden.rest(), []);
+        assert_eq!(warden.all_output(), [""; 0]);
+        fs::remove_file(&log).unwrap();
+    }
 }
 
 fn a_root_that_cannot_be_is_reported() {

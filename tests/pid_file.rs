@@ -11,7 +11,7 @@
 mod harness;
 
 use harness::start::*;
-use harness::{CALLER, Call, DAEMON, End, LEADER, Moment, Tracer, Visitor, Warden, helper, is_root};
+use harness::{CALLER, Call, DAEMON, End, LEADER, Moment, State, Tracer, Visitor, Warden, helper, is_root};
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -20,7 +20,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 use std::{env, fs, process, thread};
-use untty::{Daemon, Errno, Process, Step};
+use untty::{Daemon, Errno, Error, Process, Step};
 
 fn main() {
     harness::main(
@@ -42,6 +42,10 @@ fn main() {
             who_asks_for_its_own_file_does_not_lose_it,
             a_program_that_closes_everything_gives_up_the_file,
             a_file_that_somebody_has_overwritten_is_still_held,
+            the_owner_of_a_file_that_somebody_has_emptied_finds_it_by_its_lock,
+            in_a_root_without_proc_the_owner_finds_its_file_by_its_lock,
+            a_strangers_lock_is_not_taken_for_a_daemons,
+            a_number_without_a_lock_is_nobodys,
             what_is_no_pid_file_is_refused_and_stays,
             a_fifo_is_refused_without_waiting,
             a_text_that_is_no_pid_is_refused_and_stays,
@@ -56,12 +60,15 @@ fn main() {
             a_death_at_any_step_puts_back_what_was_there,
             a_command_that_cannot_be_executed_puts_back_what_was_there,
             a_deadline_puts_back_what_was_there,
+            a_stray_child_of_a_failed_start_does_not_keep_the_gate_shut,
+            a_start_that_fails_before_its_gate_is_shut_leaves_the_file_to_whoever_won,
             a_stale_file_heals_itself,
             the_file_of_a_start_whose_caller_was_killed_heals_itself,
             a_caller_that_dies_while_it_waits_leaves_the_file_to_its_daemon,
             reading_tells_the_living_daemon_and_what_is_wrong,
             only_the_owner_removes_the_file,
             a_file_that_was_replaced_is_not_the_daemons,
+            simultaneous_starts_that_all_fail_put_back_what_was_there,
             no_two_daemons_hold_the_same_file_while_it_is_unlinked_again_and_again,
             of_a_thousand_simultaneous_starts_one_wins,
             of_simultaneous_commands_one_wins,
@@ -72,7 +79,20 @@ fn main() {
             a_supervised_process_holds_the_file_itself,
             start_stop_daemon_agrees,
         ],
-        named![caller, caller_as_pid_1, program, held, herd, rooted, forking, reader_elsewhere,],
+        named![
+            caller,
+            caller_as_pid_1,
+            program,
+            held,
+            herd,
+            failing_herd,
+            rooted,
+            rooted_owner,
+            forking,
+            reader_elsewhere,
+            stranger,
+            writer,
+        ],
     );
 }
 
@@ -466,6 +486,7 @@ struct Held {
 
 /// `MEETING ROLE CALL COMMAND…`: runs it until that process is about to make that system call.
 fn held(arguments: &[String]) {
+    forget_the_tests_parents();
     let [meeting, role, call, command @ ..] = arguments else { panic!("{arguments:?}") };
     let mut tracer = Tracer::start(Command::new(&command[0]).args(&command[1..]));
     let stopped = tracer.run_until(role.parse().unwrap(), Moment::Call(call.parse().unwrap()));
@@ -488,11 +509,25 @@ fn held(arguments: &[String]) {
 
 impl Held {
     fn at(role: usize, call: libc::c_long, arguments: &[&str]) -> Self {
+        Self::of(role, call, |meeting| {
+            let program = harness::untty().get_program().to_str().unwrap().to_owned();
+            [vec![program], expanded(arguments, meeting)].concat()
+        })
+    }
+
+    /// A start by the library, by its words.
+    fn caller_at(call: libc::c_long, words: &[&str]) -> Self {
+        Self::of(CALLER, call, |meeting| {
+            let binary = env::current_exe().unwrap().display().to_string();
+            [&[&binary, "helper", "caller", meeting], words].concat().into_iter().map(str::to_owned).collect()
+        })
+    }
+
+    fn of(role: usize, call: libc::c_long, command: impl FnOnce(&str) -> Vec<String>) -> Self {
         let mut start = Start::by(|meeting| {
-            let mut command = helper("held");
-            command.args([meeting, &role.to_string(), &call.to_string()]).arg(harness::untty().get_program());
-            command.args(expanded(arguments, meeting));
-            command
+            let mut held = helper("held");
+            held.args([meeting, &role.to_string(), &call.to_string()]).args(command(meeting));
+            held
         });
         let mut line = start.call("held");
         let pid = number(&line.line().unwrap());
@@ -685,6 +720,188 @@ fn a_file_that_somebody_has_overwritten_is_still_held() {
             owner.end();
         }
     }
+}
+
+fn the_owner_of_a_file_that_somebody_has_emptied_finds_it_by_its_lock() {
+    for way in WAYS {
+        let scratch = scratch();
+        let path = scratch.file("pid");
+        let mut owner = way(&path, &[]);
+        fs::write(&path, "").unwrap();
+        let line = format!("untty: pid file: {path}: already running or being started: EEXIST");
+        for _ in 0..2 {
+            assert_eq!(owner.ask(&format!("pid_file_read {path}")), format!("process {}", owner.pid));
+            assert_eq!(holder(&path), Some(owner.pid));
+            assert_eq!(owner.ask(&format!("detach {path}")), "pid_file EEXIST");
+            refused(&["-p", &path, "/bin/true"], &line);
+            fails(&[&format!("pid_file {path}")], "pid_file EEXIST");
+            assert_eq!((text(&path).as_str(), holder(&path)), ("", Some(owner.pid)));
+        }
+        assert_eq!(owner.ask(&format!("pid_file_remove {path}")), "removed");
+        owner.end();
+    }
+}
+
+/// `MEETING`: a daemon whose root directory is the meeting's, with a pid file in there. Calls, and obeys.
+fn rooted_owner(arguments: &[String]) {
+    forget_the_tests_parents();
+    let unshared = if is_root() { Ok(()) } else { unshare(0) };
+    if let Err(why) = unshared {
+        return answer(&arguments[0], &[format!("outcome skipped: {why}")], &State::new());
+    }
+    let (root, meeting) = arguments[0].rsplit_once('/').unwrap();
+    let daemon = Daemon::new().root(c(root)).pid_file(c(&format!("{root}/pid"))).return_in_caller();
+    // SAFETY: a helper uses no descriptor that gets closed, and has one thread.
+    match unsafe { daemon.detach() } {
+        // Its whole state it cannot tell: that is read from /proc.
+        Ok(Process::Daemon(handle)) => {
+            let mut call = Call::to(&format!("/{meeting}"));
+            call.say("daemon");
+            call.tell_state(&State::from([("pid".to_owned(), process::id().to_string())]));
+            call.say(&format!("report {}", handle.descriptors()[0]));
+            let mut handle = Some(handle);
+            while let Some(order) = call.line() {
+                call.say(&obey(&order, &mut handle));
+            }
+        }
+        Ok(Process::Caller { daemon }) => {
+            answer(&arguments[0], &[format!("outcome daemon {daemon}")], &State::new());
+        }
+        Err(error) => answer(&arguments[0], &[format!("outcome {}", short(error))], &State::new()),
+    }
+}
+
+/// There, its own descriptors are not listed; in the second case, a list is there and empty.
+fn in_a_root_without_proc_the_owner_finds_its_file_by_its_lock() {
+    for directories in [&[][..], &["proc/thread-self/fd", "proc/self/fd"]] {
+        for emptied in [false, true] {
+            let mut start = Start::of("rooted_owner", &[]);
+            let root = start.meeting.path().rsplit_once('/').unwrap().0.to_owned();
+            let path = format!("{root}/pid");
+            directories.iter().for_each(|directory| fs::create_dir_all(format!("{root}/{directory}")).unwrap());
+            let Some(mut daemon) = start.daemon_or_skipped() else { return };
+            assert_eq!(text(&path), line_of(daemon.pid));
+            daemon.ready();
+            let answer = start.answer();
+            assert_eq!(answer.outcome, format!("daemon {}", daemon.pid));
+            if emptied {
+                fs::write(&path, "").unwrap();
+            }
+            for _ in 0..2 {
+                assert_eq!(daemon.order("pid_file_read /pid"), format!("process {}", daemon.pid), "{directories:?}");
+                assert_eq!(daemon.order("detach /pid"), "pid_file EEXIST", "{directories:?}");
+                assert_eq!(holder(&path), Some(daemon.pid), "{directories:?} {emptied}");
+            }
+            fails(&[&format!("pid_file {path}")], "pid_file EEXIST");
+            assert_eq!(daemon.order("pid_file_remove /pid"), "removed");
+            assert!(!fs::exists(&path).unwrap());
+            drop((daemon, answer));
+            start.rest();
+        }
+    }
+}
+
+/// `MEETING PATH`: takes a shared record lock of a file that it may only read, and keeps it until the test hangs up.
+fn stranger(arguments: &[String]) {
+    forget_the_tests_parents();
+    if is_root() {
+        become_ordinary();
+    }
+    let file = fs::File::open(&arguments[1]).unwrap();
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_RDLCK.try_into().unwrap();
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) }, 0);
+    let mut call = Call::to(&arguments[0]);
+    call.say("stranger");
+    call.say(&process::id().to_string());
+    call.wait_for_the_end();
+}
+
+/// Starts a stranger that has locked the file: its pid.
+fn lock_by_a_stranger(path: &str) -> (Start, Visitor, i32) {
+    let mut start = Start::of("stranger", &[path]);
+    let mut line = start.call("stranger");
+    let pid = number(&line.line().unwrap());
+    (start, line, pid)
+}
+
+fn a_strangers_lock_is_not_taken_for_a_daemons() {
+    let scratch = scratch();
+    let path = scratch.file("pid");
+    let unknown = format!("untty: pid file: {path}: already running or being started: EEXIST");
+    let nobody_known = Err(Errno::new(libc::ESRCH));
+    let read = || untty::pid_file_read(c(&path)).map_err(Error::errno);
+    for stale in ["", NOBODY, &process::id().to_string(), "17\n"] {
+        leave(&path, stale, 0o644);
+        let (mut start, line, pid) = lock_by_a_stranger(&path);
+        assert_eq!(holder(&path), Some(pid), "the control");
+        assert_eq!(read(), nobody_known, "{stale:?}");
+        let seen = see(&path);
+        refused(&["-p", &path, "/bin/true"], &unknown);
+        fails(&[&format!("pid_file {path}")], "pid_file EEXIST");
+        assert_eq!(see(&path), seen);
+        drop(line);
+        start.rest();
+        assert_eq!(read(), Ok(None));
+    }
+    for way in WAYS {
+        let mut owner = way(&path, &[]);
+        let strangers = [lock_by_a_stranger(&path), lock_by_a_stranger(&path)];
+        for _ in 0..2 {
+            let found = read();
+            assert!([Ok(Some(owner.pid)), nobody_known].contains(&found), "{found:?}");
+            let mut warden = Warden::start(harness::untty().args(["-p", &path, "/bin/true"]));
+            assert_eq!(warden.caller(), End::Exited(125));
+            warden.rest();
+            let known = format!("untty: pid file: {path}: already running, process {}: EEXIST", owner.pid);
+            let said = warden.all_output();
+            assert!(said == [known.as_str()] || said == [unknown.as_str()], "{said:?}");
+            fails(&[&format!("pid_file {path}")], "pid_file EEXIST");
+            // The owner knows itself, and stays it.
+            assert_eq!(owner.ask(&format!("pid_file_read {path}")), format!("process {}", owner.pid));
+            assert!(locks(&path).len() == 3, "{:?}", locks(&path));
+        }
+        for (mut start, line, _) in strangers {
+            drop(line);
+            start.rest();
+        }
+        assert_eq!((read(), holder(&path)), (Ok(Some(owner.pid)), Some(owner.pid)));
+        owner.end();
+    }
+}
+
+/// `MEETING PATH`: writes its pid there, as many a daemon does, and keeps the file open. Calls, and obeys.
+fn writer(arguments: &[String]) {
+    use std::io::Write;
+    forget_the_tests_parents();
+    let mut file = fs::File::options().read(true).write(true).create_new(true).open(&arguments[1]).unwrap();
+    writeln!(file, "{}", process::id()).unwrap();
+    let mut call = Call::to(&arguments[0]);
+    call.say("writer");
+    call.say(&process::id().to_string());
+    while let Some(order) = call.line() {
+        call.say(&obey(&order, &mut None));
+    }
+}
+
+fn a_number_without_a_lock_is_nobodys() {
+    let scratch = scratch();
+    let path = scratch.file("pid");
+    let mut start = Start::of("writer", &[&path]);
+    let mut line = start.call("writer");
+    let pid = number(&line.line().unwrap());
+    let seen = see(&path);
+    assert_eq!((seen.text.as_str(), holder(&path)), (line_of(pid).as_str(), None));
+    for _ in 0..2 {
+        assert_eq!(line.ask(&format!("pid_file_remove {path}")), "pid_file EPERM");
+        assert_eq!(line.ask(&format!("pid_file_read {path}")), "nobody");
+    }
+    assert_eq!(untty::pid_file_read(c(&path)), Ok(None));
+    assert_eq!(see(&path), seen);
+    // Not even to itself: it may start a daemon with it.
+    by_library(&path, &[]).end();
+    drop(line);
+    start.rest();
 }
 
 // 4. What is refused.
@@ -1052,6 +1269,115 @@ fn a_deadline_puts_back_what_was_there() {
     }
 }
 
+/// The child has left the session, so nothing ends it with the start; and it has all that the program had open.
+fn a_stray_child_of_a_failed_start_does_not_keep_the_gate_shut() {
+    for before in BEFORE {
+        for (options, order, line) in [
+            (&["-n", "-t", "3"][..], None, "untty: wait: the daemon was not ready in time and was ended: ETIMEDOUT"),
+            (&["-R", "9", "-t", "3"], None, "untty: wait: the daemon was not ready in time and was ended: ETIMEDOUT"),
+            (&["-n"], Some("exit 0"), "untty: wait: the daemon died before it was ready: ESRCH"),
+        ] {
+            let scratch = scratch();
+            let path = scratch.file("pid");
+            prepare_before(&path, before);
+            let state = files(scratch.path().to_str().unwrap());
+            let mut start = Start::untty(&[&["-p", &path], options, &["PROGRAM"]].concat());
+            let mut program = start.program();
+            let words = program_that_calls(start.meeting.path()).join(" ");
+            assert!(program.line.ask(&format!("child setsid {words}")).starts_with("child "));
+            let stray = start.program();
+            assert_ne!(stray.state["session"], program.state["session"]);
+            order.iter().for_each(|order| drop(program.line.ask(order)));
+            assert_eq!(start.caller(), End::Exited(125));
+            assert_eq!(start.warden.output(), [line]);
+            assert_eq!(start.warden.living(), [number(&stray.state["pid"])], "the stray alone");
+            assert_eq!((files(scratch.path().to_str().unwrap()),), (state,));
+            for way in WAYS {
+                let owner = way(&path, &[]);
+                assert_eq!((text(&path), holder(&path)), (line_of(owner.pid), Some(owner.pid)));
+                owner.end();
+            }
+            drop((stray, program));
+            start.rest();
+        }
+    }
+}
+
+/// How a start that has made the file is to fail when it goes on.
+type Failing = fn(&str) -> Held;
+
+fn a_start_that_fails_before_its_gate_is_shut_leaves_the_file_to_whoever_won() {
+    let failing: [(&str, Failing); 3] = [
+        // 0 to 2 are open; one more is free for the file, and none for the lock.
+        ("EMFILE", |path| {
+            Held::of(CALLER, libc::SYS_flock, |_| {
+                let limited = "ulimit -n 4; exec \"$@\"";
+                let command = harness::untty().get_program().to_str().unwrap().to_owned();
+                ["/bin/sh", "-c", limited, "sh", &command, "-p", path, "/bin/true"].map(str::to_owned).to_vec()
+            })
+        }),
+        ("EPERM", |path| Held::caller_at(libc::SYS_flock, &[&format!("pid_file {path}"), "forbid fchmod 1"])),
+        ("ENOLCK", |path| {
+            let forbid = format!("forbid flock {}", libc::ENOLCK);
+            Held::caller_at(libc::SYS_flock, &[&format!("pid_file {path}"), &forbid])
+        }),
+    ];
+    for (errno, failing) in failing {
+        for way in WAYS {
+            let scratch = scratch();
+            let path = scratch.file("pid");
+            let mut loser = failing(&path);
+            let made = see(&path);
+            assert_eq!((made.text.as_str(), made.mode), ("", 0o700), "it has made the file");
+            let winner = way(&path, &[]);
+            let seen = see(&path);
+            assert_eq!((seen.inode, seen.text.clone(), seen.mode), (made.inode, line_of(winner.pid), 0o644));
+            loser.line.say("go");
+            if errno == "EMFILE" {
+                let line = format!("untty: pid file: {path}: {CANNOT}: EMFILE");
+                assert_eq!(loser.start.caller(), End::Exited(125));
+                loser.start.rest();
+                assert_eq!(loser.start.warden.all_output(), [line]);
+            } else {
+                let answer = loser.start.answer();
+                assert!(["pid_file EEXIST", &format!("pid_file {errno}")].contains(&answer.outcome.as_str()));
+                drop(answer);
+                loser.start.rest();
+            }
+            assert_eq!((see(&path), holder(&path)), (seen, Some(winner.pid)), "{errno}");
+            let line = format!("untty: pid file: {path}: already running, process {}: EEXIST", winner.pid);
+            refused(&["-p", &path, "/bin/true"], &line);
+            winner.end();
+        }
+    }
+    // Whoever has only just shut the gate: before it is the daemon's, and while it gets ready.
+    for (role, call) in [(CALLER, libc::SYS_pipe2), (DAEMON, libc::SYS_pwrite64), (DAEMON, libc::SYS_execve)] {
+        for (errno, failing) in &failing[..2] {
+            let scratch = scratch();
+            let path = scratch.file("pid");
+            let mut loser = failing(&path);
+            let mut winner = Held::at(role, call, &["-p", &path, "PROGRAM"]);
+            let seen = see(&path);
+            loser.line.say("go");
+            if *errno != "EMFILE" {
+                drop(loser.start.answer());
+            }
+            loser.start.caller();
+            loser.start.rest();
+            assert_eq!(see(&path), seen, "{errno} {role} {call}");
+            assert_eq!(winner.after("go"), End::Exited(0));
+            let program = winner.start.program();
+            assert_eq!(
+                (text(&path), holder(&path)),
+                (format!("{}\n", program.state["pid"]), Some(number(&program.state["pid"])))
+            );
+            fails(&[&format!("pid_file {path}")], "pid_file EEXIST");
+            drop(program);
+            winner.start.rest();
+        }
+    }
+}
+
 // 6. What heals.
 
 fn a_stale_file_heals_itself() {
@@ -1231,33 +1557,40 @@ fn starts() -> usize {
     env::var("UNTTY_STARTS").map_or(200, |count| count.parse().unwrap())
 }
 
-/// `MEETING PATH COUNT`: that many starts at once. Says what came of each; the daemons run until they are killed.
-fn herd(arguments: &[String]) {
-    forget_the_tests_parents();
-    let (path, count) = (c(&arguments[1]), number(&arguments[2]));
+/// Does something in that many children at once: what came of each, one line each.
+fn all_at_once(count: i32, outcome: impl Fn() -> String) -> String {
     let (gate, open) = nix::unistd::pipe().unwrap();
     let (results, result) = nix::unistd::pipe().unwrap();
     for _ in 0..count {
         if unsafe { libc::fork() } == 0 {
             drop(open);
             nix::unistd::read(&gate, &mut [0]).unwrap();
-            let line = match unsafe { Daemon::new().return_in_caller().pid_file(path).detach() } {
-                Ok(Process::Daemon(mut handle)) => {
-                    handle.ready().unwrap();
-                    loop {
-                        unsafe { libc::pause() };
-                    }
-                }
-                Ok(Process::Caller { daemon }) => format!("daemon {daemon}\n"),
-                Err(error) => short(error) + "\n",
-            };
-            nix::unistd::write(&result, line.as_bytes()).unwrap();
+            nix::unistd::write(&result, (outcome() + "\n").as_bytes()).unwrap();
             unsafe { libc::_exit(0) };
         }
     }
     drop((open, result));
     let said = std::io::read_to_string(fs::File::from(results)).unwrap();
     while unsafe { libc::wait(std::ptr::null_mut()) } > 0 {}
+    said
+}
+
+/// `MEETING PATH COUNT`: that many starts at once. Says what came of each; the daemons run until they are killed.
+fn herd(arguments: &[String]) {
+    forget_the_tests_parents();
+    let path = c(&arguments[1]);
+    let said = all_at_once(number(&arguments[2]), || {
+        match unsafe { Daemon::new().return_in_caller().pid_file(path).detach() } {
+            Ok(Process::Daemon(mut handle)) => {
+                handle.ready().unwrap();
+                loop {
+                    unsafe { libc::pause() };
+                }
+            }
+            Ok(Process::Caller { daemon }) => format!("daemon {daemon}"),
+            Err(error) => short(error),
+        }
+    });
     let mut call = Call::to(&arguments[0]);
     call.say("herd");
     said.lines().for_each(|line| call.say(line));
@@ -1336,6 +1669,65 @@ fn of_simultaneous_commands_one_wins() {
             let known = format!("untty: pid file: {path}: already running, process {winner}: EEXIST");
             let right = if end == End::Exited(0) { vec![winner.to_string()] } else { vec![known] };
             assert!(said == right || end != End::Exited(0) && said == [unknown], "{said:?}");
+        }
+    }
+}
+
+/// `MEETING PATH PROGRAM COUNT`: so many at once spawn a program that cannot be executed. Says what came of each.
+fn failing_herd(arguments: &[String]) {
+    forget_the_tests_parents();
+    let daemon = Daemon::new().pid_file(c(&arguments[1]));
+    let program = [c(&arguments[2]).to_owned()];
+    let outcome = || spawn(&daemon, &program).map_or_else(short, |pid| format!("daemon {pid}"));
+    let said = all_at_once(number(&arguments[3]), outcome);
+    let mut call = Call::to(&arguments[0]);
+    call.say("herd");
+    said.lines().for_each(|line| call.say(line));
+}
+
+fn simultaneous_starts_that_all_fail_put_back_what_was_there() {
+    const ROUNDS: usize = 10;
+    const AT_ONCE: usize = 12;
+    let scratch = scratch();
+    let (no_interpreter, no_program) = (scratch.file("script"), scratch.file("program"));
+    for (path, text) in [(&no_interpreter, "#!/nonexistent/interpreter"), (&no_program, "\u{7f}ELF and no more")] {
+        // By another process: nothing that is started here meanwhile can hold it open for writing, which is ETXTBSY.
+        let script = "printf '%s\\n' \"$2\" >\"$1\" && chmod 755 \"$1\"";
+        assert!(Command::new("sh").args(["-c", script, "sh", path, text]).status().unwrap().success());
+    }
+    let directory = scratch.file("run");
+    fs::create_dir(&directory).unwrap();
+    let path = format!("{directory}/pid");
+    // One has made the file, and another one passes it before it is locked: it is nobody's, so none of them leaves it.
+    let mut first = Held::at(CALLER, libc::SYS_flock, &["-p", &path, &no_interpreter]);
+    assert_eq!(see(&path).text, "");
+    let (status, ..) = harness::run(harness::untty().args(["-p", &path, &no_interpreter]));
+    assert_eq!(status.code(), Some(127));
+    assert!(!fs::exists(&path).unwrap(), "it has taken it over, and put back what was there before: nothing");
+    assert_eq!(first.after("go"), End::Exited(127));
+    first.start.rest();
+    assert!(!fs::exists(&path).unwrap());
+    for round in 0..ROUNDS {
+        for before in BEFORE {
+            prepare_before(&path, before);
+            let state = files(&directory);
+            for (program, expected) in [(&no_interpreter, "exec ENOENT"), (&no_program, "exec ENOEXEC")] {
+                let mut start = Start::of("failing_herd", &[&path, program, &AT_ONCE.to_string()]);
+                let mut line = start.call("herd");
+                let said: Vec<String> = std::iter::from_fn(|| line.line()).collect();
+                assert_eq!(said.len(), AT_ONCE);
+                assert!(said.iter().any(|line| line == expected), "{said:?}");
+                assert!(said.iter().all(|line| line == expected || line == "pid_file EEXIST"), "{said:?}");
+                start.caller();
+                start.rest();
+                assert_eq!(files(&directory), state, "{round} {expected}");
+            }
+            let begin = || Warden::start(harness::untty().args(["-p", &path, &no_interpreter]));
+            let mut wardens: Vec<Warden> = (0..AT_ONCE).map(|_| begin()).collect();
+            let ends: Vec<End> = wardens.iter_mut().map(Warden::caller).collect();
+            assert!(ends.contains(&End::Exited(127)), "{ends:?}");
+            assert!(ends.iter().all(|end| [End::Exited(127), End::Exited(125)].contains(end)), "{ends:?}");
+            assert_eq!(files(&directory), state, "{round}");
         }
     }
 }

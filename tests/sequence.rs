@@ -13,14 +13,16 @@
 mod harness;
 
 use harness::start::*;
-use harness::{End, is_root};
+use harness::{Call, End, is_root};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fmt::Display;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use std::{fs, ptr};
+use std::{fs, process, ptr, thread};
 use untty::{Daemon, Errno, Process, Step};
 
 fn main() {
@@ -72,9 +74,11 @@ fn main() {
             at_the_deadline_the_daemon_and_its_children_are_killed,
             at_the_deadline_a_stopped_daemon_is_killed,
             at_the_deadline_a_daemon_that_left_its_process_group_is_killed,
+            at_the_deadline_a_daemon_in_a_session_of_its_own_is_killed,
             a_deadline_that_is_kept_is_not_noticed,
             a_dead_daemon_whose_child_lives_is_a_failure,
             a_failure_leaves_a_caller_that_is_a_subreaper_no_zombie,
+            a_failed_daemon_that_left_its_group_leaves_a_caller_that_is_a_subreaper_no_zombie,
             a_caller_that_is_a_subreaper_is_the_daemons_parent,
             any_of_the_standard_streams_may_be_closed,
             a_caller_killed_while_it_waits_is_told_to_the_daemon,
@@ -89,6 +93,7 @@ fn main() {
             a_spawned_program_has_the_streams_and_descriptors_asked_for,
             a_program_that_cannot_be_executed_is_a_failure,
             a_threaded_caller_can_spawn,
+            a_child_that_another_thread_has_forked_does_not_keep_a_spawn_waiting,
             a_daemon_killed_at_exec_is_a_failure,
             a_leader_killed_while_it_watches_is_a_failure,
             a_spawned_program_that_is_over_at_once_is_a_success,
@@ -96,7 +101,7 @@ fn main() {
             every_errno_has_the_name_that_others_know,
             an_errors_text_is_one_line,
         ],
-        named![caller, caller_as_pid_1, program, often, spawn_often,],
+        named![caller, caller_as_pid_1, program, often, spawn_often, spawn_among_forks,],
     );
 }
 
@@ -710,6 +715,16 @@ fn at_the_deadline_a_daemon_that_left_its_process_group_is_killed() {
     });
 }
 
+fn at_the_deadline_a_daemon_in_a_session_of_its_own_is_killed() {
+    for child_signal in CHILD_SIGNALS {
+        for (order, said_at_last) in [("then session", "session true"), ("then wander", "wandered true")] {
+            with_deadline(&with(child_signal, &[order]), said_at_last, |start, _, said| {
+                assert_eq!(start.orphan(pid_said(said, "pid\t")), End::Killed(libc::SIGKILL), "{order}");
+            });
+        }
+    }
+}
+
 fn a_deadline_that_is_kept_is_not_noticed() {
     for child_signal in CHILD_SIGNALS {
         let mut start = Start::with(&with(child_signal, &["deadline 3600000", "return"]));
@@ -746,6 +761,18 @@ fn a_failure_leaves_a_caller_that_is_a_subreaper_no_zombie() {
     let answer = start.answer();
     assert_eq!(answer.outcome, "chdir ENOENT");
     assert_eq!(answer.differences, [""; 0]);
+}
+
+fn a_failed_daemon_that_left_its_group_leaves_a_caller_that_is_a_subreaper_no_zombie() {
+    for leaves in ["first group", "first session", "first wander"] {
+        for (first, expected) in
+            [("first fail 7", "fail 7"), ("first exit 3", "wait ESRCH"), ("first die 9", "wait ESRCH")]
+        {
+            assert!(fails(&["subreaper", leaves, first, "return"], expected), "{leaves} {first}");
+        }
+        // The caller's state, which is as it was, tells of children too: of a zombie, there would be some.
+        with_deadline(&["subreaper", leaves, "then group"], "group ", |start, _, _| start.only_the_caller_lives());
+    }
 }
 
 fn a_caller_that_is_a_subreaper_is_the_daemons_parent() {
@@ -1033,6 +1060,75 @@ fn a_program_that_cannot_be_executed_is_a_failure() {
     }
     assert!(fails(&["directory /nowhere", "spawn /bin/true"], "chdir ENOENT"));
     assert!(fails(&["stdin fd 99", "spawn /bin/true"], "stdin EBADF"));
+}
+
+/// `MEETING`: spawns while another thread forks children that stay. Tells how many it spawned when a child held a copy of
+/// a report pipe's end, whose closing nobody must wait for.
+fn spawn_among_forks(arguments: &[String]) {
+    const AT_LEAST: usize = 20;
+    const MOST: usize = 50;
+    forget_the_tests_parents();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let forker = thread::spawn(move || {
+        let mut children = Vec::new();
+        while !stopped.load(Ordering::Relaxed) {
+            // A few that hold one are enough, and a limit of processes is soon reached.
+            if children.len() == MOST {
+                let (holders, mut others): (Vec<i32>, Vec<i32>) =
+                    children.into_iter().partition(|child| holds_the_end_of_a_pipe(*child));
+                end_children(&mut others);
+                children = holders;
+                thread::yield_now();
+                continue;
+            }
+            match unsafe { libc::fork() } {
+                0 => loop {
+                    unsafe { libc::pause() };
+                },
+                child => children.push(child),
+            }
+        }
+        children
+    });
+    let holds_a_pipe =
+        || harness::descendants(i32::try_from(process::id()).unwrap()).into_iter().any(holds_the_end_of_a_pipe);
+    let mut count = 0;
+    let mut held = false;
+    while count < AT_LEAST || !held {
+        spawn(&Daemon::new(), &[c"/bin/true".to_owned()]).unwrap();
+        count += 1;
+        held = held || holds_a_pipe();
+    }
+    stop.store(true, Ordering::Relaxed);
+    end_children(&mut forker.join().unwrap());
+    let mut call = Call::to(&arguments[0]);
+    call.say("spawned");
+    call.say(&count.to_string());
+}
+
+fn end_children(children: &mut Vec<i32>) {
+    for child in children.drain(..) {
+        kill(child, libc::SIGKILL);
+        assert_eq!(unsafe { libc::waitpid(child, ptr::null_mut(), 0) }, child);
+    }
+}
+
+/// Whether a process can write to a pipe above its standard streams.
+fn holds_the_end_of_a_pipe(pid: i32) -> bool {
+    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    fds.flatten().any(|entry| {
+        let is_above = entry.file_name().to_str().is_some_and(|fd| number(fd) > 2);
+        is_above && fs::read_link(entry.path()).is_ok_and(|path| path.display().to_string().starts_with("pipe:"))
+    })
+}
+
+fn a_child_that_another_thread_has_forked_does_not_keep_a_spawn_waiting() {
+    let mut start = Start::of("spawn_among_forks", &[]);
+    let mut line = start.call("spawned");
+    assert!(number(&line.line().unwrap()) >= 20);
+    assert_eq!(start.caller(), End::Exited(0));
+    start.rest();
 }
 
 fn a_threaded_caller_can_spawn() {

@@ -69,6 +69,7 @@ fn main() {
             ready_can_be_said_once,
             a_supervisor_that_has_vanished_is_an_error_of_the_start,
             a_supervisor_that_does_not_listen_is_waited_for_until_the_deadline,
+            a_signal_ends_a_caller_that_waits_for_a_supervisor_that_does_not_listen,
             without_a_c_library_the_environment_has_to_be_handed_over,
             the_ready_fd_gets_one_newline_and_its_end,
             a_descriptor_that_is_not_open_is_an_error_of_the_start,
@@ -76,6 +77,8 @@ fn main() {
             // 2. The command that waits for READY=1.
             the_command_waits_until_the_program_says_that_it_is_ready,
             a_child_of_the_program_may_say_that_it_is_ready,
+            systemd_notify_is_heard_out,
+            a_program_in_a_session_of_its_own_may_say_that_it_is_ready,
             nobody_else_may_say_that_it_is_ready,
             of_a_sender_that_is_gone_its_user_counts,
             why_a_program_gave_up_is_told,
@@ -84,12 +87,14 @@ fn main() {
             bad_messages_do_no_harm,
             descriptors_that_come_with_a_message_are_not_kept,
             a_start_that_is_not_ready_in_time_is_killed_whole,
+            a_program_in_a_session_of_its_own_that_is_not_ready_in_time_is_killed,
             a_program_may_ask_for_more_time_and_never_gets_less,
             a_program_that_stops_itself_is_waited_for,
             a_command_that_is_killed_takes_the_start_with_it,
             arguments_and_environment_are_as_they_were_but_for_the_socket,
             a_script_without_an_interpreter_can_say_that_it_is_ready,
             two_ways_to_be_ready_exclude_each_other,
+            a_descriptor_cannot_be_kept_and_be_the_one_to_be_ready_on,
             // 3. The command that waits for a newline.
             a_newline_says_that_the_program_is_ready,
             a_pipe_that_ends_without_a_newline_is_not_readiness,
@@ -106,6 +111,7 @@ fn main() {
             listen_fds_are_for_the_process_that_they_name,
             a_supervised_program_talks_to_its_supervisor_itself,
             all_the_rest_is_done_under_a_supervisor_too,
+            a_supervised_script_without_an_interpreter_has_its_log_and_its_user,
             a_supervised_program_that_cannot_be_executed_is_one_line,
             a_supervised_service_is_ready_without_a_caller,
             // 5. Signals.
@@ -443,6 +449,9 @@ fn obey(order: &str, handle: &mut Option<Handle>) -> String {
         "gone" => format!("{}", helper("shout").arg(rest).status().unwrap()),
         "run" => format!("{}", Command::new("sh").args(["-c", rest]).status().unwrap()),
         "stray" => start_stray(rest),
+        "session" => format!("{}", unsafe { libc::setsid() } > 0),
+        // A leader of a group cannot make a session; it has to leave that group, and a child's will do.
+        "wander" => format!("{}", harness::start::wander()),
         // To itself.
         "exit" => unsafe { libc::_exit(number(rest)) },
         "die" => {
@@ -1055,6 +1064,43 @@ fn a_supervisor_that_does_not_listen_is_waited_for_until_the_deadline() {
     assert_eq!(start.end(), (End::Exited(0), vec![(pid, End::Killed(libc::SIGKILL))], vec![]));
 }
 
+/// Whether a process waits for one descriptor alone; `None` where the kernel does not tell (`proc_pid_syscall(5)`).
+fn waits_for_one(pid: i32) -> Option<bool> {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    let words: Vec<&str> = call.split_whitespace().collect();
+    Some(words[0] == libc::SYS_ppoll.to_string() && words.get(2) == Some(&"0x1"))
+}
+
+fn a_signal_ends_a_caller_that_waits_for_a_supervisor_that_does_not_listen() {
+    for words in [&[][..], &["deadline 1000"]] {
+        for signal in [libc::SIGTERM, libc::SIGINT] {
+            let supervisor = Supervisor::by_name();
+            let other = try_notifier(&supervisor.name).unwrap();
+            other.set_nonblocking(true).unwrap();
+            while other.send(b"STATUS=full").is_ok() {}
+            let mut start = Start::service(&[&[supervisor.word().as_str()], words].concat());
+            let mut daemon = start.call();
+            let caller = start.caller_of(&daemon);
+            if waits_for_one(caller).is_none() {
+                return skipped("nobody tells in which system call another process is");
+            }
+            // Before, it waits for the daemon's report and the daemon's death.
+            daemon.visitor.say("ready");
+            until("it waits for the supervisor", || waits_for_one(caller) == Some(true));
+            kill(caller, signal);
+            assert_eq!(start.warden.caller(), End::Killed(signal));
+            // Its daemon lives on, as with every caller that is killed while it waits.
+            assert_eq!(daemon.visitor.line().as_deref(), Some("done"));
+            assert_eq!(start.warden.living(), [daemon.pid]);
+            let pid = daemon.pid;
+            drop(daemon);
+            // And perhaps the leader, which the caller had not yet reaped.
+            let rest = start.warden.rest();
+            assert!(rest.contains(&(pid, End::Exited(0))) && rest.len() <= 2, "{rest:?}");
+        }
+    }
+}
+
 fn without_a_c_library_the_environment_has_to_be_handed_over() {
     let supervisor = Supervisor::by_name();
     let mut start = Start::service(&[&supervisor.word(), "not_handed_over"]);
@@ -1172,16 +1218,31 @@ fn a_child_of_the_program_may_say_that_it_is_ready() {
     let mut daemon = start.call();
     daemon.does("child STATUS=up\\nREADY=1", "exit status: 0");
     start.succeeds(daemon, &[]);
+}
+
+/// `--ready` alone asks whether it was heard (BARRIER=1), and fails if nobody is there any more.
+fn systemd_notify_is_heard_out() {
+    const TIMES: usize = 20;
     if Command::new("systemd-notify").arg("--version").stdout(process::Stdio::null()).status().is_err() {
         return skipped("systemd-notify is not installed");
     }
-    for arguments in ["--ready", "--ready --status=up", "--pid --ready"] {
-        // What comes behind that message, the barrier, may find nobody any more.
-        for (block, status) in [(" --no-block", "exit status: 0"), ("", "exit status: ")] {
+    for arguments in ["--ready", "--ready --status=up", "--pid --ready", "--ready --no-block"] {
+        for _ in 0..TIMES {
             let mut start = Start::command(&["-n"]);
             let mut daemon = start.call();
-            let result = daemon.order(&format!("run exec systemd-notify {arguments}{block} 2>/dev/null"));
-            assert!(result.starts_with(status), "{arguments}{block}: {result}");
+            daemon.does(&format!("run exec systemd-notify {arguments} 2>/dev/null"), "exit status: 0");
+            start.succeeds(daemon, &[]);
+        }
+    }
+}
+
+fn a_program_in_a_session_of_its_own_may_say_that_it_is_ready() {
+    for order in ["session", "wander"] {
+        for says in ["say READY=1", "child READY=1"] {
+            let mut start = Start::command(&["-n"]);
+            let mut daemon = start.call();
+            daemon.does(order, "true");
+            daemon.order(says);
             start.succeeds(daemon, &[]);
         }
     }
@@ -1421,6 +1482,33 @@ fn a_start_that_is_not_ready_in_time_is_killed_whole() {
     }
 }
 
+/// Its leader, which is its parent, kills and reaps it, wherever it has gone.
+fn a_program_in_a_session_of_its_own_that_is_not_ready_in_time_is_killed() {
+    for order in ["session", "wander"] {
+        for option in ["-n", "-R9"] {
+            let mut start = Start::command(&[option, "-t4", "-p", "SCRATCH/pid"]);
+            let mut daemon = start.call();
+            daemon.does(order, "true");
+            let pid_file = start.scratch.file("pid");
+            let (end, orphans, said) = start.end();
+            assert_eq!((end, said), (End::Exited(125), strings(&[TOO_LATE])), "{order} {option}");
+            assert!(orphans.iter().all(|orphan| orphan.1 == End::Killed(libc::SIGKILL)), "{orphans:?}");
+            assert!(!fs::exists(pid_file).unwrap());
+            assert_eq!(daemon.visitor.line(), None);
+        }
+        for words in [&["spawn"][..], &["spawn", "newline 7"]] {
+            let mut start = Start::service(&[words, &["deadline 3"]].concat());
+            let mut daemon = start.call();
+            daemon.does(order, "true");
+            let caller = start.call();
+            assert_eq!(caller.role, "failed wait ETIMEDOUT []");
+            assert_eq!(start.warden.living(), [caller.pid]);
+            drop((caller, daemon));
+            assert_eq!(start.end().0, End::Exited(0));
+        }
+    }
+}
+
 fn a_program_may_ask_for_more_time_and_never_gets_less() {
     let (began, time) = (Instant::now(), Duration::from_secs(5));
     let mut longer = Start::command(&["-n", "-t5"]);
@@ -1564,6 +1652,22 @@ fn two_ways_to_be_ready_exclude_each_other() {
         assert_eq!((end, orphans.len(), said.len()), (End::Exited(125), 0, 1));
         assert!(said[0].starts_with(line), "{said:?}");
     }
+}
+
+fn a_descriptor_cannot_be_kept_and_be_the_one_to_be_ready_on() {
+    for options in [&["-k", "5", "-R", "5"][..], &["-R5", "-k5"], &["-k7", "-k5", "--ready-fd=5"]] {
+        let mut start = Start::prepared(&["open 5 /", "open 7 /"], &[options, &["-p", "SCRATCH/pid"]].concat());
+        assert_eq!(start.warden.caller(), End::Exited(125), "{options:?}");
+        assert_eq!(start.warden.rest(), []);
+        let line = "untty: options: '--ready-fd' and '--keep-fd' name the same descriptor: EINVAL";
+        assert_eq!(start.warden.all_output(), [line], "{options:?}");
+        assert!(!fs::exists(start.scratch.file("pid")).unwrap());
+    }
+    // The control: two numbers.
+    let mut start = Start::prepared(&["open 5 /"], &["-k5", "-R6"]);
+    let mut daemon = start.call();
+    daemon.order("write 6 \\n");
+    start.succeeds(daemon, &[]);
 }
 
 // 3. The command that waits for a newline.
@@ -2014,6 +2118,36 @@ fn a_supervised_program_that_cannot_be_executed_is_one_line() {
     let words = ["self SYSTEMD_EXEC_PID", "exec", &command, "-S", "-C", "/nonexistent", "true"];
     let line = "untty: chdir: /nonexistent: ENOENT";
     assert_eq!(Start::with("launch", &words).end(), (End::Exited(125), vec![], strings(&[line])));
+}
+
+/// The kernel refuses it, and then the shell gets it: with what has been done once, and cannot be done again from there.
+fn a_supervised_script_without_an_interpreter_has_its_log_and_its_user() {
+    let command = untty().get_program().to_str().unwrap().to_owned();
+    for (options, user) in [(&[][..], None), (&["-u61234:61235"], Some(61_234)), (&["-unobody"], Some(65_534))] {
+        if user.is_some() && !is_root() {
+            return skipped("only root can change the user");
+        }
+        let scratch = scratch();
+        let directory = scratch.path().to_str().unwrap();
+        write_script(&scratch.file("script"), "echo written; id -u; exec sleep 1000");
+        let words =
+            ["self SYSTEMD_EXEC_PID", "exec", "/bin/sh", "-c", "cd \"$1\" && shift && exec \"$@\"", "sh", directory];
+        let untty = [&[command.as_str(), "-S", "-o", "log", "-p", "pid"], options, &["./script"]].concat();
+        let mut start = Start::with("launch", &[&words[..], &untty].concat());
+        let id = user.unwrap_or_else(|| unsafe { libc::geteuid() });
+        let said = format!("written\n{id}\n");
+        let mut ended = None;
+        until("the log is written", || {
+            ended = ended.or_else(|| start.warden.try_next(Duration::ZERO));
+            ended.is_some() || fs::read_to_string(scratch.file("log")).is_ok_and(|log| log == said)
+        });
+        assert_eq!(ended, None, "{options:?}: {:?}", start.warden.output());
+        let pid = start.child();
+        assert_eq!(start.warden.living(), [pid]);
+        assert_eq!(untty::pid_file_read(c(&scratch.file("pid"))).unwrap(), Some(pid));
+        kill(pid, libc::SIGKILL);
+        assert_eq!(start.end(), (End::Killed(libc::SIGKILL), vec![], vec![]));
+    }
 }
 
 fn a_supervised_service_is_ready_without_a_caller() {

@@ -78,6 +78,10 @@ static void options_of_all_kinds(void) {
         attempt(name, &options);
     }
     options = defaults;
+    options.flags = UNTTY_SET_USER;
+    options.size = offsetof(struct untty_options, environment) - 1;
+    attempt("a user without the members for it", &options);
+    options = defaults;
     options.uid = 1;
     attempt("a user without the flag", &options);
     options = defaults;

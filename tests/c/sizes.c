@@ -74,6 +74,10 @@ int main(void) {
         options->pid_file = "/no/such/directory/pid";
         expect("before pid files, garbage behind it", size, options, 0);
     }
+    /* An older program that cannot say who it wants to be, and asks to be somebody: it would stay root. */
+    for (size = least; size < offsetof(struct untty_options, environment); size++) {
+        expect("a user without the members for it", size, make(size, size, UNTTY_RETURN_IN_CALLER | UNTTY_SET_USER), EINVAL);
+    }
     for (size = known + 1; size <= known + 24; size++) {
         struct untty_options *options = make(size, size, UNTTY_RETURN_IN_CALLER);
         expect("newer, zero", size, options, 0);

@@ -338,6 +338,7 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
         }
         "group" => format!("group {}", unsafe { libc::setpgid(0, 0) }),
         "session" => format!("session {}", unsafe { libc::setsid() } > 0),
+        "wander" => format!("wandered {}", wander()),
         "regain" => regain(),
         "write" => {
             let (fd, text) = rest.split_once(' ').unwrap();
@@ -349,6 +350,21 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
             format!("read {:?}", String::from_utf8_lossy(&buffer[..usize::try_from(count).unwrap()]))
         }
         _ => panic!("what is {order:?}?"),
+    }
+}
+
+/// Goes into a group that a child of this process has made, and from there into a session of its own.
+pub fn wander() -> bool {
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            loop {
+                libc::pause();
+            }
+        }
+        let moved = libc::setpgid(child, child) == 0 && libc::setpgid(0, child) == 0 && libc::getpgrp() == child;
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, ptr::null_mut(), 0) == child && moved && libc::setsid() > 0
     }
 }
 
@@ -781,6 +797,15 @@ impl Start {
         let state = line.state();
         let report = line.line().unwrap().strip_prefix("report ").unwrap().to_owned();
         Running { pid: state["pid"].parse().unwrap(), state, report, line }
+    }
+
+    /// The daemon's call; or nothing, when its caller has said that this machine does not permit it.
+    pub fn daemon_or_skipped(&mut self) -> Option<Running> {
+        let mut line = self.meeting.daemon();
+        let role = line.line().unwrap_or_default();
+        let is_caller = role == "caller";
+        self.waiting.push((role, line));
+        if is_caller && self.answer().skipped() { None } else { Some(self.daemon()) }
     }
 
     pub fn program(&mut self) -> Spawned {
