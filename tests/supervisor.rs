@@ -2120,7 +2120,7 @@ fn a_supervised_program_that_cannot_be_executed_is_one_line() {
     assert_eq!(Start::with("launch", &words).end(), (End::Exited(125), vec![], strings(&[line])));
 }
 
-/// The kernel refuses it, and then the shell gets it: with what has been done once, and cannot be done again from there.
+/// The kernel refuses it, and then the shell gets it; what has been done by then cannot be done again.
 fn a_supervised_script_without_an_interpreter_has_its_log_and_its_user() {
     let command = untty().get_program().to_str().unwrap().to_owned();
     for (options, user) in [(&[][..], None), (&["-u61234:61235"], Some(61_234)), (&["-unobody"], Some(65_534))] {
