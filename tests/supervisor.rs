@@ -2142,7 +2142,9 @@ fn a_supervised_script_without_an_interpreter_has_its_log_and_its_user() {
             ended.is_some() || fs::read_to_string(scratch.file("log")).is_ok_and(|log| log == said)
         });
         assert_eq!(ended, None, "{options:?}: {:?}", start.warden.output());
+        // Until then the shell may have a child that it has not yet waited for.
         let pid = start.child();
+        until("it sleeps", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n"));
         assert_eq!(start.warden.living(), [pid]);
         assert_eq!(untty::pid_file_read(c(&scratch.file("pid"))).unwrap(), Some(pid));
         kill(pid, libc::SIGKILL);
