@@ -132,7 +132,7 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool, stays: bool) -> Result<Option
     if !stays {
         shut_gate(file)?;
     }
-    // A umask may have left nothing of it, and it could not be opened again; but with a text it is somebody else's by now.
+    // A umask may have left nothing of it, and it could not be opened again. But with a text it is another start's.
     if is_new && read_text(file.number())?.bytes().is_empty() {
         sys::fchmod(file.number(), UNBORN)?;
     }

@@ -1062,8 +1062,8 @@ fn a_program_that_cannot_be_executed_is_a_failure() {
     assert!(fails(&["stdin fd 99", "spawn /bin/true"], "stdin EBADF"));
 }
 
-/// `MEETING`: spawns while another thread forks children that stay. Tells how many it spawned when a child held a copy of
-/// a report pipe's end, whose closing nobody must wait for.
+/// `MEETING`: spawns while another thread forks children that stay, until one of them holds a copy of a report pipe's
+/// end, whose closing nobody must wait for. Tells how many it spawned.
 fn spawn_among_forks(arguments: &[String]) {
     const AT_LEAST: usize = 20;
     const MOST: usize = 50;

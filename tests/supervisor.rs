@@ -2120,7 +2120,7 @@ fn a_supervised_program_that_cannot_be_executed_is_one_line() {
     assert_eq!(Start::with("launch", &words).end(), (End::Exited(125), vec![], strings(&[line])));
 }
 
-/// The kernel refuses it, and then the shell gets it: with what has been done once, and cannot be done again from there.
+/// The kernel refuses it, and then the shell gets it; what has been done by then cannot be done again.
 fn a_supervised_script_without_an_interpreter_has_its_log_and_its_user() {
     let command = untty().get_program().to_str().unwrap().to_owned();
     for (options, user) in [(&[][..], None), (&["-u61234:61235"], Some(61_234)), (&["-unobody"], Some(65_534))] {
@@ -2142,7 +2142,9 @@ fn a_supervised_script_without_an_interpreter_has_its_log_and_its_user() {
             ended.is_some() || fs::read_to_string(scratch.file("log")).is_ok_and(|log| log == said)
         });
         assert_eq!(ended, None, "{options:?}: {:?}", start.warden.output());
+        // Until then the shell may have a child that it has not yet waited for.
         let pid = start.child();
+        until("it sleeps", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n"));
         assert_eq!(start.warden.living(), [pid]);
         assert_eq!(untty::pid_file_read(c(&scratch.file("pid"))).unwrap(), Some(pid));
         kill(pid, libc::SIGKILL);

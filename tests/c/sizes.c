@@ -76,7 +76,8 @@ int main(void) {
     }
     /* An older program that cannot say who it wants to be, and asks to be somebody: it would stay root. */
     for (size = least; size < offsetof(struct untty_options, environment); size++) {
-        expect("a user without the members for it", size, make(size, size, UNTTY_RETURN_IN_CALLER | UNTTY_SET_USER), EINVAL);
+        const uint32_t flags = UNTTY_RETURN_IN_CALLER | UNTTY_SET_USER;
+        expect("a user without the members for it", size, make(size, size, flags), EINVAL);
     }
     for (size = known + 1; size <= known + 24; size++) {
         struct untty_options *options = make(size, size, UNTTY_RETURN_IN_CALLER);
