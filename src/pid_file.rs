@@ -87,8 +87,14 @@ fn try_to_lock(path: &CStr, stays: bool) -> Result<Option<PidFile<'_>>, Errno> {
     if let Ok(Some((lock, before))) = locked {
         return Ok(Some(PidFile { path, file: Some(file), lock, before, stays }));
     }
-    // What this has made, it takes away, unless somebody else has shut the gate.
-    if is_new && shut_gate(&file) != Err(Errno::EEXIST) {
+    // What this has made, it takes away, unless somebody else has shut the gate. Where no gate can be shut, it does so if
+    // nobody has done anything with it yet.
+    let is_ours = match shut_gate(&file) {
+        Err(Errno::EEXIST) => false,
+        Err(_) => is_unborn(&file) == Ok(true),
+        Ok(()) => true,
+    };
+    if is_new && is_ours {
         remove_file(path, &file);
     }
     open_gate(&file);
@@ -147,12 +153,21 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool, stays: bool) -> Result<Option
     if sys::record_lock_owner(lock.number())?.is_some() {
         return Err(Errno::EEXIST);
     }
-    let before = Before { text: read_text(file.number())?, mode: sys::fstat(file.number())?.mode & 0o7777 };
-    let was_there = !before.text.bytes().is_empty() || before.mode != UNBORN;
-    if !was_there {
+    if is_unborn(file)? {
         sys::fchmod(file.number(), MODE)?;
+        return Ok(Some((lock, None)));
     }
-    Ok(Some((lock, was_there.then_some(before))))
+    let before = Before { text: read_text(file.number())?, mode: mode_of(file)? };
+    Ok(Some((lock, Some(before))))
+}
+
+/// Whether a start has made it, and none has locked it yet.
+fn is_unborn(file: &Fd) -> Result<bool, Errno> {
+    Ok(mode_of(file)? == UNBORN && read_text(file.number())?.bytes().is_empty())
+}
+
+fn mode_of(file: &Fd) -> Result<u32, Errno> {
+    Ok(sys::fstat(file.number())?.mode & 0o7777)
 }
 
 /// Whether the process that it names has the lock for life. A stranger's lock does not count.
@@ -298,7 +313,7 @@ impl PidFile<'_> {
     fn is_changed(&self, before: &Before) -> bool {
         let lock = self.lock.number();
         read_text(lock).is_ok_and(|text| text.bytes() != before.text.bytes())
-            || sys::fstat(lock).is_ok_and(|stat| stat.mode & 0o7777 != before.mode)
+            || mode_of(&self.lock).is_ok_and(|mode| mode != before.mode)
     }
 }
 
