@@ -16,8 +16,8 @@
 mod harness;
 
 use harness::{
-    Call, DAEMON, End, Event, LEADER, Meeting, Moment, PATIENCE, Scratch, State, Tracer, Visitor, Warden, differences,
-    helper, is_root, stat_fields, state, untty,
+    CALLER, Call, DAEMON, End, Event, LEADER, Meeting, Moment, PATIENCE, Scratch, State, Tracer, Visitor, Warden,
+    differences, helper, is_root, stat_fields, state, untty,
 };
 use std::ffi::{CStr, CString, c_int};
 use std::io::{BufRead, BufReader, Read};
@@ -84,10 +84,12 @@ fn main() {
             why_a_program_gave_up_is_told,
             a_program_that_ends_before_it_is_ready_is_a_failure,
             a_program_that_is_ready_and_over_at_once_leaves_the_truth,
+            a_program_that_dies_while_it_is_heard_out_is_a_failure_unless_it_has_done_its_work,
             bad_messages_do_no_harm,
             descriptors_that_come_with_a_message_are_not_kept,
             a_start_that_is_not_ready_in_time_is_killed_whole,
             a_program_in_a_session_of_its_own_that_is_not_ready_in_time_is_killed,
+            a_program_that_has_killed_or_stopped_its_leader_is_ended,
             a_program_may_ask_for_more_time_and_never_gets_less,
             a_program_that_stops_itself_is_waited_for,
             a_command_that_is_killed_takes_the_start_with_it,
@@ -101,6 +103,7 @@ fn main() {
             the_program_has_its_descriptor_at_any_number_and_no_others,
             a_number_that_no_descriptor_can_have_is_an_error,
             a_caller_that_spawns_a_program_learns_when_it_is_ready_or_why_not,
+            a_socket_that_is_used_again_has_forgotten_the_earlier_start,
             // 4. Supervised.
             what_systemd_runs_stays_what_it_is,
             what_runit_or_s6_runs_stays_what_it_is,
@@ -123,7 +126,10 @@ fn main() {
             a_log_that_cannot_be_reopened_stays_as_it_was,
             a_log_is_not_reopened_without_a_free_descriptor,
         ],
-        named![launch, service, program, parent, orphan, process_1, say, shout, stray, signalled, logger,],
+        named![
+            launch, service, reuser, program, parent, orphan, process_1, say, shout, over, stray, signalled, logger,
+            at_the_end,
+        ],
     );
 }
 
@@ -246,15 +252,35 @@ fn service(arguments: &[String]) {
 fn spawn_program(daemon: &Daemon<'_>, meeting: &str) -> Result<i32, Error> {
     let by_newline = format!("{daemon:?}").contains("Newline");
     let socket = if by_newline { None } else { Some(NotifySocket::new()?) };
-    let name = socket.as_ref().map(NotifySocket::name).unwrap_or_default();
+    spawn_with(daemon, socket.as_ref(), meeting)
+}
+
+fn spawn_with(daemon: &Daemon<'_>, socket: Option<&NotifySocket>, meeting: &str) -> Result<i32, Error> {
+    let name = socket.map(NotifySocket::name).unwrap_or_default();
     let variable = CString::new([b"NOTIFY_SOCKET=", name].concat()).unwrap();
     let words = [&binary(), "helper", "program", meeting].map(|word| CString::new(word).unwrap());
     let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
     argv.push(ptr::null());
     let envp = [variable.as_ptr(), ptr::null()];
-    let daemon = socket.as_ref().map_or(*daemon, |socket| daemon.readiness(Readiness::Notify(socket)));
+    let daemon = socket.map_or(*daemon, |socket| daemon.readiness(Readiness::Notify(socket)));
     // SAFETY: both arrays end with NULL and hold strings that live as long.
     unsafe { daemon.spawn(&words[0], argv.as_ptr(), envp.as_ptr()) }
+}
+
+/// Spawns one program after the other with the same socket, as often as it is told a deadline, and says what came of it
+/// and of which status it knows.
+fn reuser(arguments: &[String]) {
+    forget_the_tests_parents();
+    let socket = NotifySocket::new().unwrap();
+    let mut call = Call::to(&arguments[0]);
+    call.say("reuser");
+    call.tell_state(&state());
+    while let Some(seconds) = call.line() {
+        let daemon = Daemon::new().deadline(Duration::from_secs_f64(seconds.parse().unwrap()));
+        let outcome =
+            spawn_with(&daemon, Some(&socket), &arguments[0]).map_or_else(short, |pid| format!("daemon {pid}"));
+        call.say(&format!("{outcome} {:?}", String::from_utf8_lossy(socket.status().bytes())));
+    }
 }
 
 /// COMMAND: serves.
@@ -298,6 +324,28 @@ fn say(arguments: &[String]) {
 /// Says it, and is gone perhaps before it is heard.
 fn shout(arguments: &[String]) {
     notifier(&env::var("NOTIFY_SOCKET").unwrap()).send(arguments[0].as_bytes()).unwrap();
+}
+
+/// COMMAND: says that it is ready, and ends as the word says.
+fn over(arguments: &[String]) {
+    shout(&["READY=1".to_owned()]);
+    obey(&arguments[0], &mut None);
+}
+
+/// Runs a command under ptrace, and stops it when it is about to hear the program's first word, until its leader has told
+/// of the program's end. Ends as it does.
+fn at_the_end(arguments: &[String]) {
+    forget_the_tests_parents();
+    let mut tracer = Tracer::start(Command::new(&arguments[0]).args(&arguments[1..]));
+    tracer.run_until(LEADER, Moment::Call(libc::SYS_setsid)).expect("a session");
+    let caller = tracer.run_until(CALLER, Moment::Call(libc::SYS_recvmsg)).expect("a word");
+    tracer.leave_stopped();
+    tracer.run_until(LEADER, Moment::Call(libc::SYS_exit_group)).expect("the leader's end");
+    nix::sys::ptrace::syscall(nix::unistd::Pid::from_raw(caller), None).unwrap();
+    let end = tracer.run();
+    tracer.release();
+    let End::Exited(status) = end else { panic!("{end:?}") };
+    process::exit(status);
 }
 
 /// Says something on the program's socket out of a session of its own, and stays until its standard input ends.
@@ -1406,6 +1454,28 @@ fn a_program_that_is_ready_and_over_at_once_leaves_the_truth() {
     }
 }
 
+/// The command hears that it is ready, and then of its end: in this order.
+fn a_program_that_dies_while_it_is_heard_out_is_a_failure_unless_it_has_done_its_work() {
+    let command = untty().get_program().to_str().unwrap().to_owned();
+    for stale in [None, Some("999999\n")] {
+        for (order, line) in
+            [("exit 3", ended(": exit status 3")), ("die 9", DIED.to_owned()), ("exit 0", String::new())]
+        {
+            let scratch = scratch();
+            let path = scratch.file("pid");
+            stale.iter().for_each(|text| fs::write(&path, text).unwrap());
+            let words = [&command, "-n", "-p", &path, "SELF", "helper", "over", order];
+            let (end, _, said) = Start::with("at_the_end", &words).end();
+            if line.is_empty() {
+                assert_eq!((end, said), (End::Exited(0), vec![]), "{order}");
+            } else {
+                assert_eq!((end, said), (End::Exited(125), vec![line]), "{order}");
+                assert_eq!(fs::read_to_string(&path).ok().as_deref(), stale, "{order}");
+            }
+        }
+    }
+}
+
 fn bad_messages_do_no_harm() {
     let mut start = Start::command(&["-n"]);
     let mut daemon = start.call();
@@ -1505,6 +1575,33 @@ fn a_program_in_a_session_of_its_own_that_is_not_ready_in_time_is_killed() {
             assert_eq!(start.warden.living(), [caller.pid]);
             drop((caller, daemon));
             assert_eq!(start.end().0, End::Exited(0));
+        }
+    }
+}
+
+/// Nobody is left who is its parent, or in whose session it is: the kernel's handle on it is (Linux 5.3).
+fn a_program_that_has_killed_or_stopped_its_leader_is_ended() {
+    if unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) } < 0 {
+        return skipped("pidfd_open");
+    }
+    for (order, signal, line) in [
+        ("session", libc::SIGKILL, DIED),
+        ("wander", libc::SIGKILL, DIED),
+        ("session", libc::SIGSTOP, TOO_LATE),
+        ("wander", libc::SIGSTOP, TOO_LATE),
+    ] {
+        for option in ["-n", "-R9"] {
+            let mut start = Start::command(&[option, "-t4", "-p", "SCRATCH/pid"]);
+            let mut daemon = start.call();
+            daemon.does(order, "true");
+            // It may be ended before it can answer.
+            daemon.visitor.say(&format!("run kill -{signal} {}", parent_of(daemon.pid)));
+            let pid_file = start.scratch.file("pid");
+            let (end, orphans, said) = start.end();
+            assert_eq!((end, said), (End::Exited(125), strings(&[line])), "{order} {signal} {option}");
+            assert!(orphans.iter().all(|(pid, end)| *pid != daemon.pid || *end == End::Killed(libc::SIGKILL)));
+            assert!(!fs::exists(pid_file).unwrap());
+            while daemon.visitor.line().is_some() {}
         }
     }
 }
@@ -1781,6 +1878,29 @@ fn a_caller_that_spawns_a_program_learns_when_it_is_ready_or_why_not() {
         let mut start = Start::service(&["spawn", &format!("newline {number}")]);
         assert_eq!(start.call().role, "failed options EINVAL []");
     }
+}
+
+fn a_socket_that_is_used_again_has_forgotten_the_earlier_start() {
+    let mut start = Start::with("reuser", &["MEETING"]);
+    let mut caller = start.call();
+    caller.visitor.say("1000");
+    let mut first = start.call();
+    first.says("STATUS=old\\nERRNO=28");
+    first.says("READY=1");
+    assert_eq!(caller.visitor.line(), Some(format!("daemon {} \"old\"", first.pid)));
+    // What its errno was is not why another one fails.
+    caller.visitor.say("1000");
+    let mut second = start.call();
+    second.does("exit 3", "gone");
+    assert_eq!(caller.visitor.line().as_deref(), Some("fail 3 \"\""));
+    // Nobody hears it now, and whoever has said it is gone.
+    for text in ["READY=1", "READY=1\\nSTATUS=older\\nERRNO=28", ""] {
+        first.does(&format!("gone {text}"), "exit status: 0");
+    }
+    caller.visitor.say("2");
+    assert_eq!(caller.visitor.line().as_deref(), Some("wait ETIMEDOUT \"\""));
+    drop((first, second, caller));
+    assert_eq!(start.end().0, End::Exited(0));
 }
 
 // 4. Supervised.
