@@ -68,6 +68,7 @@ fn main() {
             a_supervisor_that_cannot_be_reached_is_an_error_of_the_start,
             ready_can_be_said_once,
             a_supervisor_that_has_vanished_is_an_error_of_the_start,
+            a_child_that_another_thread_has_forked_does_not_keep_ready_waiting,
             a_supervisor_that_does_not_listen_is_waited_for_until_the_deadline,
             a_signal_ends_a_caller_that_waits_for_a_supervisor_that_does_not_listen,
             without_a_c_library_the_environment_has_to_be_handed_over,
@@ -92,6 +93,9 @@ fn main() {
             a_program_that_has_killed_or_stopped_its_leader_is_ended,
             a_program_may_ask_for_more_time_and_never_gets_less,
             a_program_that_stops_itself_is_waited_for,
+            a_program_that_cannot_be_ended_is_told_of,
+            where_kill_is_forbidden_a_program_that_gets_ready_is_a_success,
+            a_signal_to_the_programs_group_does_not_end_the_start,
             a_command_that_is_killed_takes_the_start_with_it,
             arguments_and_environment_are_as_they_were_but_for_the_socket,
             a_script_without_an_interpreter_can_say_that_it_is_ready,
@@ -100,6 +104,7 @@ fn main() {
             // 3. The command that waits for a newline.
             a_newline_says_that_the_program_is_ready,
             a_pipe_that_ends_without_a_newline_is_not_readiness,
+            a_program_that_writes_without_end_is_ended_at_the_deadline,
             the_program_has_its_descriptor_at_any_number_and_no_others,
             a_number_that_no_descriptor_can_have_is_an_error,
             a_caller_that_spawns_a_program_learns_when_it_is_ready_or_why_not,
@@ -117,6 +122,7 @@ fn main() {
             a_supervised_script_without_an_interpreter_has_its_log_and_its_user,
             a_supervised_program_that_cannot_be_executed_is_one_line,
             a_supervised_service_is_ready_without_a_caller,
+            a_supervised_process_with_threads_cannot_change_its_user,
             // 5. Signals.
             a_sigterm_of_the_start_counts_and_the_terminals_signals_do_not,
             // 6. Logs.
@@ -128,7 +134,7 @@ fn main() {
         ],
         named![
             launch, service, reuser, program, parent, orphan, process_1, say, shout, over, stray, signalled, logger,
-            at_the_end,
+            at_the_end, roots,
         ],
     );
 }
@@ -159,6 +165,8 @@ fn forget_the_tests_parents() {
     }
 }
 
+const NOBODY: u32 = 65_534;
+
 /// The words for what a process is. False for a word that is none of them.
 fn prepare(word: &str) -> bool {
     let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
@@ -169,6 +177,14 @@ fn prepare(word: &str) -> bool {
             unsafe { env::set_var(name, value) }
         }
         "self" => unsafe { env::set_var(rest, process::id().to_string()) },
+        "forbid" => harness::start::filter(rest, None),
+        "thread" => harness::start::start_thread(),
+        "nobody" => {
+            let (user, group) = (NOBODY.into(), NOBODY.into());
+            nix::unistd::setgroups(&[]).unwrap();
+            nix::unistd::setresgid(group, group, group).unwrap();
+            nix::unistd::setresuid(user, user, user).unwrap();
+        }
         "open" => {
             let (fd, path) = rest.split_once(' ').unwrap();
             let write = !fs::metadata(path).unwrap().is_dir();
@@ -194,6 +210,11 @@ fn service(arguments: &[String]) {
         let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
         daemon = match verb {
             "return" => daemon.return_in_caller(),
+            "accept_threads" => daemon.accept_threads(),
+            "forker" => {
+                start_forker(&meeting);
+                daemon.accept_threads()
+            }
             "stay" => daemon.stay_if_supervised(),
             "ignore_supervisor" => daemon.ignore_supervisor(),
             "ready_fd" => daemon.ready_fd(number(rest)),
@@ -265,6 +286,38 @@ fn spawn_with(daemon: &Daemon<'_>, socket: Option<&NotifySocket>, meeting: &str)
     let daemon = socket.map_or(*daemon, |socket| daemon.readiness(Readiness::Notify(socket)));
     // SAFETY: both arrays end with NULL and hold strings that live as long.
     unsafe { daemon.spawn(&words[0], argv.as_ptr(), envp.as_ptr()) }
+}
+
+/// A thread that calls, and forks when it is told to.
+fn start_forker(meeting: &str) {
+    let mut call = Call::to(meeting);
+    call.say("forker");
+    call.tell_state(&state());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        sender.send(()).unwrap();
+        while call.line().is_some() {
+            let child = fork_and_stay();
+            call.say(&child);
+        }
+    });
+    receiver.recv().unwrap();
+}
+
+/// A child that does nothing, until it is killed: its pid.
+fn fork_and_stay() -> String {
+    match unsafe { libc::fork() } {
+        0 => loop {
+            unsafe { libc::pause() };
+        },
+        child => child.to_string(),
+    }
+}
+
+/// COMMAND: cannot be killed by who has started it, if its file is root's and set-user-ID. Serves.
+fn roots(arguments: &[String]) {
+    let is_root = unsafe { libc::setresuid(0, 0, 0) } == 0;
+    serve(if is_root { "roots" } else { "not root's" }, &arguments[0], &state(), None);
 }
 
 /// Spawns one program after the other with the same socket, as often as it is told a deadline, and says what came of it
@@ -506,11 +559,10 @@ fn obey(order: &str, handle: &mut Option<Handle>) -> String {
             kill(process::id() as i32, number(rest));
             "alive".to_owned()
         }
-        "fork" => match unsafe { libc::fork() } {
-            0 => loop {
-                unsafe { libc::pause() };
-            },
-            child => child.to_string(),
+        "fork" => fork_and_stay(),
+        "signal_group" => unsafe {
+            libc::signal(number(rest), libc::SIG_IGN);
+            format!("{}", libc::kill(0, number(rest)))
         },
         // With descriptors.
         "write" => format!("{}", unsafe { libc::write(number(first), second.as_ptr().cast(), second.len()) }),
@@ -1097,6 +1149,34 @@ fn a_supervisor_that_has_vanished_is_an_error_of_the_start() {
 }
 
 /// Its queue is full, and it does not read.
+/// It has a copy of the caller's end of the pipe, and keeps it.
+fn a_child_that_another_thread_has_forked_does_not_keep_ready_waiting() {
+    let supervisor = Supervisor::at_a_path();
+    for returns in [&["return"][..], &[]] {
+        let mut start = Start::service(&[returns, &[supervisor.word().as_str(), "forker"]].concat());
+        let mut forker = start.call();
+        assert_eq!(forker.role, "forker");
+        let mut daemon = start.call();
+        // Now there is a pipe.
+        let child = number(&forker.order("fork"));
+        daemon.does("ready", "done");
+        assert!(start.warden.living().contains(&child));
+        supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), forker.pid);
+        if returns.is_empty() {
+            assert_eq!(start.warden.caller(), End::Exited(0));
+            kill(child, libc::SIGKILL);
+            drop((forker, daemon));
+            start.warden.rest();
+        } else {
+            let caller = start.call();
+            assert_eq!(caller.role, format!("returned {} []", daemon.pid));
+            kill(child, libc::SIGKILL);
+            drop((forker, daemon, caller));
+            assert_eq!(start.end().0, End::Exited(0));
+        }
+    }
+}
+
 fn a_supervisor_that_does_not_listen_is_waited_for_until_the_deadline() {
     let supervisor = Supervisor::by_name();
     let other = try_notifier(&supervisor.name).unwrap();
@@ -1649,6 +1729,84 @@ fn a_program_that_stops_itself_is_waited_for() {
     }
 }
 
+/// It is root's, and the command is not.
+fn a_program_that_cannot_be_ended_is_told_of() {
+    if !is_root() {
+        return skipped("only root can make a program set-user-ID root");
+    }
+    let scratch = scratch();
+    let (command, program) = (scratch.file("untty"), scratch.file("program"));
+    // Copied by other processes: nothing that is started here at the same time can have them open for writing.
+    for (from, to, mode) in [(untty().get_program(), &command, "755"), (binary().as_ref(), &program, "4755")] {
+        let copy = "cp \"$1\" \"$2\" && chmod \"$3\" \"$2\"";
+        assert!(
+            Command::new("sh")
+                .args(["-c", copy, "sh"])
+                .args([from, to.as_ref(), mode.as_ref()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let mut start =
+        Start::with("launch", &["nobody", "exec", &command, "-n", "-t3", &program, "helper", "roots", "MEETING"]);
+    let mut daemon = start.call();
+    if daemon.role != "roots" {
+        return skipped("set-user-ID programs are not root's here");
+    }
+    let end = start.warden.caller();
+    // It lives, and is all that does.
+    daemon.does("flags 0", "0");
+    assert_eq!(start.warden.living(), [daemon.pid]);
+    kill(daemon.pid, libc::SIGKILL);
+    start.warden.rest();
+    let line = "untty: wait: the daemon could not be ended: EPERM";
+    assert_eq!((end, start.warden.all_output()), (End::Exited(125), strings(&[line])));
+}
+
+/// To it, and to all that is below it.
+fn where_kill_is_forbidden_a_program_that_gets_ready_is_a_success() {
+    let forbid = format!("forbid kill {}", libc::EPERM);
+    for (options, ready) in
+        [(&["-R5", "-t2"][..], "write 5 \\n"), (&["-R5"], "write 5 \\n"), (&["-n"], "say READY=1"), (&[], "")]
+    {
+        let mut start = Start::prepared(&[&forbid], &[options, &["-P", "-p", "SCRATCH/pid"]].concat());
+        let mut daemon = start.call();
+        if !ready.is_empty() {
+            daemon.order(ready);
+        }
+        assert_eq!(start.warden.caller(), End::Exited(0), "{options:?} {:?}", start.warden.output());
+        let pid_file = start.scratch.file("pid");
+        assert_eq!(untty::pid_file_read(c(&pid_file)).unwrap(), Some(daemon.pid));
+        let pid = daemon.pid;
+        drop(daemon);
+        start.warden.rest();
+        assert_eq!(start.warden.all_output(), [pid.to_string()]);
+    }
+}
+
+/// The signal with which the command tells its leader, in the same group, to give up.
+fn a_signal_to_the_programs_group_does_not_end_the_start() {
+    for (option, ready) in [("-n", "say READY=1"), ("-R5", "write 5 \\n")] {
+        let mut start = Start::command(&[option]);
+        let mut daemon = start.call();
+        let leader = parent_of(daemon.pid);
+        for _ in 0..3 {
+            daemon.does("signal_group 64", "0");
+            until("its leader has taken it away", || pending(leader).is_none_or(|signals| signals == 0));
+        }
+        daemon.order(ready);
+        start.succeeds(daemon, &[]);
+    }
+}
+
+/// The signals that are pending for a process; `None` when it is gone.
+fn pending(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
 fn a_command_that_is_killed_takes_the_start_with_it() {
     for options in [&["-n"][..], &["-R", "5"], &["-n", "-t", "1000", "-p", "SCRATCH/pid"]] {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGKILL] {
@@ -1799,6 +1957,29 @@ fn a_pipe_that_ends_without_a_newline_is_not_readiness() {
     let (end, orphans, said) = start.end();
     assert_eq!((end, said), (End::Exited(125), strings(&[TOO_LATE])));
     assert!(orphans.iter().all(|orphan| orphan.1 == End::Killed(libc::SIGKILL)), "{orphans:?}");
+}
+
+fn a_program_that_writes_without_end_is_ended_at_the_deadline() {
+    let command = untty().get_program().to_str().unwrap().to_owned();
+    for slow in [false, true] {
+        let mut start =
+            Start::with("launch", &["exec", &command, "-R5", "-t0.5", "sh", "-c", "exec cat /dev/zero >&5"]);
+        if slow {
+            let mut child = 0;
+            until("the program writes", || {
+                let found = start.warden.living().into_iter().find(|pid| strings_of(*pid, "cmdline")[0] == "cat");
+                child = found.map_or(0, |_| start.child());
+                child > 0
+            });
+            kill(child, libc::SIGSTOP);
+            // The only way to let a time pass.
+            assert_eq!(start.warden.try_next(Duration::from_secs(1)), None);
+            kill(child, libc::SIGCONT);
+        }
+        let (end, orphans, said) = start.end();
+        assert_eq!((end, said), (End::Exited(125), strings(&[TOO_LATE])), "{slow}");
+        assert!(orphans.iter().all(|orphan| orphan.1 == End::Killed(libc::SIGKILL)), "{orphans:?}");
+    }
 }
 
 fn the_program_has_its_descriptor_at_any_number_and_no_others() {
@@ -2286,6 +2467,43 @@ fn a_supervised_service_is_ready_without_a_caller() {
     start.call().does("fail 7", "gone");
     assert_eq!(start.end(), (End::Exited(7), vec![], vec![]));
     assert_eq!(supervisor.message(), None);
+}
+
+/// What a thread gives up, the others keep.
+fn a_supervised_process_with_threads_cannot_change_its_user() {
+    let id = unsafe { libc::geteuid() };
+    for user in [id, 61_234] {
+        let words = [
+            "self SYSTEMD_EXEC_PID",
+            "stay",
+            "accept_threads",
+            "thread",
+            &format!("user {user}"),
+            "pid_file SCRATCH/pid",
+        ];
+        let mut start = Start::service(&words);
+        let caller = start.call();
+        assert_eq!(caller.role, "failed threads EBUSY []");
+        assert!(!fs::exists(start.scratch.file("pid")).unwrap());
+        drop(caller);
+        assert_eq!(start.end(), (End::Exited(0), vec![], vec![]));
+    }
+    // With one of the two it can.
+    let mut start = Start::service(&["self SYSTEMD_EXEC_PID", "stay", "accept_threads", "thread"]);
+    let daemon = start.call();
+    assert_eq!(daemon.role, "daemon");
+    start.is_not_forked(&daemon);
+    start.ends_alone(daemon, &[]);
+    if !is_root() {
+        return skipped("only root can change the user");
+    }
+    // A fork leaves the threads behind.
+    let mut start = Start::service(&["accept_threads", "thread", "user 61234"]);
+    let mut daemon = start.call();
+    start.is_forked(&daemon);
+    daemon.does("ready", "done");
+    drop(daemon);
+    assert_eq!(start.end().0, End::Exited(0));
 }
 
 // 5. Signals.
