@@ -1664,25 +1664,26 @@ fn a_program_that_has_killed_or_stopped_its_leader_is_ended() {
     if unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) } < 0 {
         return skipped("pidfd_open");
     }
-    for (order, signal, line) in [
-        ("session", libc::SIGKILL, DIED),
-        ("wander", libc::SIGKILL, DIED),
-        ("session", libc::SIGSTOP, TOO_LATE),
-        ("wander", libc::SIGSTOP, TOO_LATE),
-    ] {
-        for option in ["-n", "-R9"] {
-            let mut start = Start::command(&[option, "-t4", "-p", "SCRATCH/pid"]);
-            let mut daemon = start.call();
-            daemon.does(order, "true");
-            // It may be ended before it can answer.
-            daemon.visitor.say(&format!("run kill -{signal} {}", parent_of(daemon.pid)));
-            let pid_file = start.scratch.file("pid");
-            let (end, orphans, said) = start.end();
-            assert_eq!((end, said), (End::Exited(125), strings(&[line])), "{order} {signal} {option}");
-            assert!(orphans.iter().all(|(pid, end)| *pid != daemon.pid || *end == End::Killed(libc::SIGKILL)));
-            assert!(!fs::exists(pid_file).unwrap());
-            while daemon.visitor.line().is_some() {}
+    let mut starts = Vec::new();
+    for (signal, line) in [(libc::SIGKILL, DIED), (libc::SIGSTOP, TOO_LATE)] {
+        for order in ["session", "wander"] {
+            for option in ["-n", "-R9"] {
+                let mut start = Start::command(&[option, "-t4", "-p", "SCRATCH/pid"]);
+                let mut daemon = start.call();
+                daemon.does(order, "true");
+                // It may be ended before it can answer.
+                daemon.visitor.say(&format!("run kill -{signal} {}", parent_of(daemon.pid)));
+                starts.push((start, daemon, line, format!("{order} {signal} {option}")));
+            }
         }
+    }
+    for (start, mut daemon, line, what) in starts {
+        let pid_file = start.scratch.file("pid");
+        let (end, orphans, said) = start.end();
+        assert_eq!((end, said), (End::Exited(125), strings(&[line])), "{what}");
+        assert!(orphans.iter().all(|(pid, end)| *pid != daemon.pid || *end == End::Killed(libc::SIGKILL)), "{what}");
+        assert!(!fs::exists(pid_file).unwrap(), "{what}");
+        while daemon.visitor.line().is_some() {}
     }
 }
 
