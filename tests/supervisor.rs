@@ -134,7 +134,7 @@ fn main() {
         ],
         named![
             launch, service, reuser, program, parent, orphan, process_1, say, shout, over, stray, signalled, logger,
-            at_the_end, roots,
+            at_the_end, roots, slowly,
         ],
     );
 }
@@ -379,26 +379,38 @@ fn shout(arguments: &[String]) {
     notifier(&env::var("NOTIFY_SOCKET").unwrap()).send(arguments[0].as_bytes()).unwrap();
 }
 
-/// COMMAND: says that it is ready, and ends as the word says.
-fn over(arguments: &[String]) {
-    shout(&["READY=1".to_owned()]);
-    obey(&arguments[0], &mut None);
-}
-
-/// Runs a command under ptrace, and stops it when it is about to hear the program's first word, until its leader has told
-/// of the program's end. Ends as it does.
-fn at_the_end(arguments: &[String]) {
-    forget_the_tests_parents();
-    let mut tracer = Tracer::start(Command::new(&arguments[0]).args(&arguments[1..]));
-    tracer.run_until(LEADER, Moment::Call(libc::SYS_setsid)).expect("a session");
-    let caller = tracer.run_until(CALLER, Moment::Call(libc::SYS_recvmsg)).expect("a word");
-    tracer.leave_stopped();
-    tracer.run_until(LEADER, Moment::Call(libc::SYS_exit_group)).expect("the leader's end");
-    nix::sys::ptrace::syscall(nix::unistd::Pid::from_raw(caller), None).unwrap();
+/// Lets it run to its end, and ends as it does.
+fn end_as(mut tracer: Tracer) -> ! {
     let end = tracer.run();
     tracer.release();
     let End::Exited(status) = end else { panic!("{end:?}") };
     process::exit(status);
+}
+
+/// Runs a command under ptrace, which makes every system call slow. Ends as it does.
+fn slowly(arguments: &[String]) {
+    end_as(Tracer::start(Command::new(&arguments[0]).args(&arguments[1..])));
+}
+
+/// COMMAND: says that it is ready, and ends as the word says when that file is there.
+fn over(arguments: &[String]) {
+    shout(&["READY=1".to_owned()]);
+    until("it may end", || fs::exists(&arguments[1]).unwrap());
+    obey(&arguments[0], &mut None);
+}
+
+/// Runs a command under ptrace, and stops it when it is about to hear the program's first word; makes that file, and waits
+/// until the command's leader has told of the program's end. Ends as the command does.
+fn at_the_end(arguments: &[String]) {
+    forget_the_tests_parents();
+    let mut tracer = Tracer::start(Command::new(&arguments[1]).args(&arguments[2..]));
+    tracer.run_until(LEADER, Moment::Call(libc::SYS_setsid)).expect("a session");
+    let caller = tracer.run_until(CALLER, Moment::Call(libc::SYS_recvmsg)).expect("a word");
+    tracer.leave_stopped();
+    fs::write(&arguments[0], "").unwrap();
+    tracer.run_until(LEADER, Moment::Call(libc::SYS_exit_group)).expect("the leader's end");
+    nix::sys::ptrace::syscall(nix::unistd::Pid::from_raw(caller), None).unwrap();
+    end_as(tracer);
 }
 
 /// Says something on the program's socket out of a session of its own, and stays until its standard input ends.
@@ -418,10 +430,7 @@ fn signalled(arguments: &[String]) {
     let moment = Moment::Call(call.parse().unwrap());
     let process = tracer.run_until(role.parse().unwrap(), moment).expect("the moment comes");
     signals.split(' ').for_each(|signal| kill(process, number(signal)));
-    let end = tracer.run();
-    tracer.release();
-    let End::Exited(status) = end else { panic!("{end:?}") };
-    process::exit(status);
+    end_as(tracer);
 }
 
 static LOG: OnceLock<CString> = OnceLock::new();
@@ -1544,7 +1553,7 @@ fn a_program_that_dies_while_it_is_heard_out_is_a_failure_unless_it_has_done_its
             let scratch = scratch();
             let path = scratch.file("pid");
             stale.iter().for_each(|text| fs::write(&path, text).unwrap());
-            let words = [&command, "-n", "-p", &path, "SELF", "helper", "over", order];
+            let words = ["SCRATCH/go", &command, "-n", "-p", &path, "SELF", "helper", "over", order, "SCRATCH/go"];
             let (end, _, said) = Start::with("at_the_end", &words).end();
             if line.is_empty() {
                 assert_eq!((end, said), (End::Exited(0), vec![]), "{order}");
@@ -1962,23 +1971,11 @@ fn a_pipe_that_ends_without_a_newline_is_not_readiness() {
 
 fn a_program_that_writes_without_end_is_ended_at_the_deadline() {
     let command = untty().get_program().to_str().unwrap().to_owned();
-    for slow in [false, true] {
-        let mut start =
-            Start::with("launch", &["exec", &command, "-R5", "-t0.5", "sh", "-c", "exec cat /dev/zero >&5"]);
-        if slow {
-            let mut child = 0;
-            until("the program writes", || {
-                let found = start.warden.living().into_iter().find(|pid| strings_of(*pid, "cmdline")[0] == "cat");
-                child = found.map_or(0, |_| start.child());
-                child > 0
-            });
-            kill(child, libc::SIGSTOP);
-            // The only way to let a time pass.
-            assert_eq!(start.warden.try_next(Duration::from_secs(1)), None);
-            kill(child, libc::SIGCONT);
-        }
-        let (end, orphans, said) = start.end();
-        assert_eq!((end, said), (End::Exited(125), strings(&[TOO_LATE])), "{slow}");
+    // Also when there always is more to read than the command has read.
+    for above in [&[][..], &["SELF", "helper", "slowly"]] {
+        let words = [&command, "-R5", "-t0.5", "sh", "-c", "exec cat /dev/zero >&5"];
+        let (end, orphans, said) = Start::with("launch", &[&["exec"], above, &words].concat()).end();
+        assert_eq!((end, said), (End::Exited(125), strings(&[TOO_LATE])), "{above:?}");
         assert!(orphans.iter().all(|orphan| orphan.1 == End::Killed(libc::SIGKILL)), "{orphans:?}");
     }
 }
