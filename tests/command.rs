@@ -56,13 +56,14 @@ fn main() {
             ("kill_before_exec_is_no_success", kill_before_exec_is_no_success),
             ("kill_after_exec_is_no_failure", kill_after_exec_is_no_failure),
             ("killed_caller_leaves_no_daemon", killed_caller_leaves_no_daemon),
+            ("process_1_of_a_namespace_is_told_why_it_cannot", process_1_of_a_namespace_is_told_why_it_cannot),
             ("program_that_ends_at_once_is_a_success", program_that_ends_at_once_is_a_success),
             ("program_runs_when_the_command_ends", program_runs_when_the_command_ends),
             ("command_can_start_itself", command_can_start_itself),
             ("daemon_outlives_a_shell_that_started_it_behind_its_back", daemon_outlives_its_shell),
             ("web_server_runs_as_in_the_readme", web_server_runs_as_in_the_readme),
         ],
-        &[("launch", launch), ("traced", traced), ("tell", tell)],
+        &[("launch", launch), ("traced", traced), ("tell", tell), ("process_1", process_1)],
     );
 }
 
@@ -1011,6 +1012,42 @@ fn killed_caller_leaves_no_daemon() {
         }
         assert_eq!(warden.all_output(), [""; 0]);
     }
+}
+
+/// Runs a command as process 1 of a new namespace, and ends as it does.
+fn process_1(arguments: &[String]) {
+    if let Err(why) = harness::start::unshare(libc::CLONE_NEWPID) {
+        println!("forbidden: {why}");
+        process::exit(99);
+    }
+    let status = Command::new(&arguments[0]).args(&arguments[1..]).status().unwrap();
+    process::exit(status.code().unwrap_or(98));
+}
+
+/// Its end would be the daemon's.
+fn process_1_of_a_namespace_is_told_why_it_cannot() {
+    let scratch = Scratch::new();
+    let pid_file = scratch.file("pid");
+    for options in [&[][..], &["-P"], &["-n"], &["-R7", "-t", "1000"], &["-S"], &["-p", &pid_file]] {
+        let mut command = helper("process_1");
+        command.env_remove("SYSTEMD_EXEC_PID").env_remove("INVOCATION_ID");
+        command.arg(untty().get_program()).args(options).arg("true");
+        let mut warden = Warden::start(&command);
+        let end = warden.caller();
+        assert_eq!(warden.rest(), [], "{options:?}");
+        let said = warden.all_output();
+        if let Some(why) = said.iter().find_map(|line| line.strip_prefix("forbidden: ")) {
+            return harness::start::skipped(why);
+        }
+        let line = "untty: setsid: this is process 1, whose end would be the daemon's: EINVAL";
+        assert_eq!((end, said), (End::Exited(125), vec![line.to_owned()]), "{options:?}");
+        assert!(!fs::exists(&pid_file).unwrap());
+    }
+    // What does not leave a daemon behind is no matter.
+    let mut command = helper("process_1");
+    let mut warden = Warden::start(command.arg(untty().get_program()).arg("-V"));
+    assert_eq!(warden.caller(), End::Exited(0));
+    warden.rest();
 }
 
 fn program_that_ends_at_once_is_a_success() {

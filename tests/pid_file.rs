@@ -76,6 +76,8 @@ fn main() {
             a_stale_file_put_back_is_never_seen_empty_or_cut_short,
             a_stale_file_with_the_right_number_gets_its_mode_back,
             a_child_that_another_thread_has_forked_does_not_keep_the_gate_shut,
+            a_failed_start_puts_the_text_back_although_a_stranger_has_locked_the_file,
+            a_supervised_program_that_cannot_be_executed_puts_back_what_was_there,
             a_supervised_process_holds_the_file_itself,
             start_stop_daemon_agrees,
         ],
@@ -1880,6 +1882,72 @@ fn a_child_that_another_thread_has_forked_does_not_keep_the_gate_shut() {
     drop(line);
     start.caller();
     start.rest();
+}
+
+/// It may lock the file as soon as that may be read by all: that makes it nobody's daemon.
+fn a_failed_start_puts_the_text_back_although_a_stranger_has_locked_the_file() {
+    let scratch = scratch();
+    let (path, directory) = (scratch.file("pid"), scratch.path().to_str().unwrap());
+    for before in BEFORE {
+        prepare_before(&path, before);
+        let state = files(directory);
+        let mut start = Start::untty(&["-n", "-p", &path, "PROGRAM"]);
+        let mut program = start.program();
+        let pid = number(&program.state["pid"]);
+        assert_eq!((text(&path), holder(&path)), (line_of(pid), Some(pid)));
+        let (mut stranger, line, stranger_pid) = lock_by_a_stranger(&path);
+        program.line.say("exit 3");
+        assert_eq!(start.caller(), End::Exited(125), "{before:?} {:?}", start.warden.output());
+        assert_eq!(files(directory), state, "by the command");
+        start.rest();
+        if before.is_some() {
+            assert_eq!(holder(&path), Some(stranger_pid), "the control");
+        }
+        drop(line);
+        stranger.rest();
+
+        prepare_before(&path, before);
+        let mut start = Start::with(&[&format!("pid_file {path}"), &format!("watch {directory}"), "return"]);
+        let mut daemon = start.daemon();
+        let (mut stranger, line, _) = lock_by_a_stranger(&path);
+        daemon.line.say("exit 3");
+        let answer = start.answer();
+        assert_eq!((answer.outcome.as_str(), answer.differences.as_slice()), ("wait ESRCH", &[][..]), "{before:?}");
+        drop((answer, line));
+        start.rest();
+        stranger.rest();
+    }
+    // And when it is the deadline that has come.
+    leave(&path, "999999\n", 0o644);
+    let state = files(directory);
+    let mut start = Start::untty(&["-n", "-t", "3", "-p", &path, "/bin/sleep", "1000"]);
+    until("it is written", || text(&path) != "999999\n");
+    let (mut stranger, line, _) = lock_by_a_stranger(&path);
+    assert_eq!(start.caller(), End::Exited(125), "{:?}", start.warden.output());
+    assert_eq!(files(directory), state);
+    start.rest();
+    drop(line);
+    stranger.rest();
+}
+
+/// It has given up the descriptor to write by then.
+fn a_supervised_program_that_cannot_be_executed_puts_back_what_was_there() {
+    let scratch = scratch();
+    let (path, directory) = (scratch.file("pid"), scratch.path().to_str().unwrap());
+    let script = scratch.file("script");
+    // By another process: nothing that is started here at the same time can have it open for writing.
+    let make = "printf '#!/nonexistent/interpreter\\n' >\"$1\" && chmod 755 \"$1\"";
+    assert!(Command::new("sh").args(["-c", make, "sh", &script]).status().unwrap().success());
+    for before in BEFORE.into_iter().chain([Some(("999999\n", 0o640))]) {
+        for (program, status) in [(script.as_str(), 127), ("/nonexistent", 127), ("/dev/null", 126)] {
+            prepare_before(&path, before);
+            let state = files(directory);
+            let mut start = Start::untty_after("export SYSTEMD_EXEC_PID=$$", &["-S", "-p", &path, program]);
+            assert_eq!(start.caller(), End::Exited(status), "{before:?} {:?}", start.warden.output());
+            start.rest();
+            assert_eq!(files(directory), state, "{before:?} {program}");
+        }
+    }
 }
 
 fn a_supervised_process_holds_the_file_itself() {

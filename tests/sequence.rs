@@ -87,6 +87,7 @@ fn main() {
             a_waiting_callers_handlers_run_and_it_waits_on,
             a_caller_may_lead_a_group_or_a_session,
             a_caller_may_be_the_first_process_of_all,
+            a_caller_that_is_the_first_process_of_all_must_not_exit,
             a_thousand_starts_tell_the_truth,
             a_spawned_program_has_the_whole_default_state,
             a_spawned_programs_signals_are_at_their_defaults_or_the_callers,
@@ -880,6 +881,25 @@ fn a_caller_may_lead_a_group_or_a_session() {
         assert_ne!(daemon.state["session"], daemon.state["pid"]);
         state_of(&[leads]);
         assert!(fails(&[leads, "first exit 1"], "wait ESRCH"));
+    }
+}
+
+/// Its end would be the daemon's.
+fn a_caller_that_is_the_first_process_of_all_must_not_exit() {
+    let scratch = scratch();
+    let (pid_file, watch) =
+        (format!("pid_file {}", scratch.file("pid")), format!("watch {}", scratch.path().display()));
+    for words in [&["proc"][..], &["proc", "first ready"], &["proc", &pid_file, &watch]] {
+        let mut start = Start::of("caller_as_pid_1", words);
+        let answer = start.answer();
+        if answer.skipped() {
+            return;
+        }
+        assert_eq!(answer.state["pid"], "1");
+        assert_eq!((answer.outcome.as_str(), answer.differences.as_slice()), ("setsid EINVAL", &[][..]), "{words:?}");
+        until("the caller and its parent", || start.warden.living().len() == 2);
+        drop(answer);
+        assert_eq!(start.caller(), End::Exited(0));
     }
 }
 

@@ -16,8 +16,8 @@
 mod harness;
 
 use harness::{
-    Call, DAEMON, End, Event, LEADER, Meeting, Moment, PATIENCE, Scratch, State, Tracer, Visitor, Warden, differences,
-    helper, is_root, stat_fields, state, untty,
+    CALLER, Call, DAEMON, End, Event, LEADER, Meeting, Moment, PATIENCE, Scratch, State, Tracer, Visitor, Warden,
+    differences, helper, is_root, stat_fields, state, untty,
 };
 use std::ffi::{CStr, CString, c_int};
 use std::io::{BufRead, BufReader, Read};
@@ -68,6 +68,7 @@ fn main() {
             a_supervisor_that_cannot_be_reached_is_an_error_of_the_start,
             ready_can_be_said_once,
             a_supervisor_that_has_vanished_is_an_error_of_the_start,
+            a_child_that_another_thread_has_forked_does_not_keep_ready_waiting,
             a_supervisor_that_does_not_listen_is_waited_for_until_the_deadline,
             a_signal_ends_a_caller_that_waits_for_a_supervisor_that_does_not_listen,
             without_a_c_library_the_environment_has_to_be_handed_over,
@@ -84,12 +85,17 @@ fn main() {
             why_a_program_gave_up_is_told,
             a_program_that_ends_before_it_is_ready_is_a_failure,
             a_program_that_is_ready_and_over_at_once_leaves_the_truth,
+            a_program_that_dies_while_it_is_heard_out_is_a_failure_unless_it_has_done_its_work,
             bad_messages_do_no_harm,
             descriptors_that_come_with_a_message_are_not_kept,
             a_start_that_is_not_ready_in_time_is_killed_whole,
             a_program_in_a_session_of_its_own_that_is_not_ready_in_time_is_killed,
+            a_program_that_has_killed_or_stopped_its_leader_is_ended,
             a_program_may_ask_for_more_time_and_never_gets_less,
             a_program_that_stops_itself_is_waited_for,
+            a_program_that_cannot_be_ended_is_told_of,
+            where_kill_is_forbidden_a_program_that_gets_ready_is_a_success,
+            a_signal_to_the_programs_group_does_not_end_the_start,
             a_command_that_is_killed_takes_the_start_with_it,
             arguments_and_environment_are_as_they_were_but_for_the_socket,
             a_script_without_an_interpreter_can_say_that_it_is_ready,
@@ -98,9 +104,11 @@ fn main() {
             // 3. The command that waits for a newline.
             a_newline_says_that_the_program_is_ready,
             a_pipe_that_ends_without_a_newline_is_not_readiness,
+            a_program_that_writes_without_end_is_ended_at_the_deadline,
             the_program_has_its_descriptor_at_any_number_and_no_others,
             a_number_that_no_descriptor_can_have_is_an_error,
             a_caller_that_spawns_a_program_learns_when_it_is_ready_or_why_not,
+            a_socket_that_is_used_again_has_forgotten_the_earlier_start,
             // 4. Supervised.
             what_systemd_runs_stays_what_it_is,
             what_runit_or_s6_runs_stays_what_it_is,
@@ -114,6 +122,7 @@ fn main() {
             a_supervised_script_without_an_interpreter_has_its_log_and_its_user,
             a_supervised_program_that_cannot_be_executed_is_one_line,
             a_supervised_service_is_ready_without_a_caller,
+            a_supervised_process_with_threads_cannot_change_its_user,
             // 5. Signals.
             a_sigterm_of_the_start_counts_and_the_terminals_signals_do_not,
             // 6. Logs.
@@ -123,7 +132,10 @@ fn main() {
             a_log_that_cannot_be_reopened_stays_as_it_was,
             a_log_is_not_reopened_without_a_free_descriptor,
         ],
-        named![launch, service, program, parent, orphan, process_1, say, shout, stray, signalled, logger,],
+        named![
+            launch, service, reuser, program, parent, orphan, process_1, say, shout, over, stray, signalled, logger,
+            at_the_end, roots, slowly,
+        ],
     );
 }
 
@@ -153,6 +165,8 @@ fn forget_the_tests_parents() {
     }
 }
 
+const NOBODY: u32 = 65_534;
+
 /// The words for what a process is. False for a word that is none of them.
 fn prepare(word: &str) -> bool {
     let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
@@ -163,6 +177,14 @@ fn prepare(word: &str) -> bool {
             unsafe { env::set_var(name, value) }
         }
         "self" => unsafe { env::set_var(rest, process::id().to_string()) },
+        "forbid" => harness::start::filter(rest, None),
+        "thread" => harness::start::start_thread(),
+        "nobody" => {
+            let (user, group) = (NOBODY.into(), NOBODY.into());
+            nix::unistd::setgroups(&[]).unwrap();
+            nix::unistd::setresgid(group, group, group).unwrap();
+            nix::unistd::setresuid(user, user, user).unwrap();
+        }
         "open" => {
             let (fd, path) = rest.split_once(' ').unwrap();
             let write = !fs::metadata(path).unwrap().is_dir();
@@ -188,6 +210,11 @@ fn service(arguments: &[String]) {
         let (verb, rest) = word.split_once(' ').unwrap_or((word, ""));
         daemon = match verb {
             "return" => daemon.return_in_caller(),
+            "accept_threads" => daemon.accept_threads(),
+            "forker" => {
+                start_forker(&meeting);
+                daemon.accept_threads()
+            }
             "stay" => daemon.stay_if_supervised(),
             "ignore_supervisor" => daemon.ignore_supervisor(),
             "ready_fd" => daemon.ready_fd(number(rest)),
@@ -246,15 +273,67 @@ fn service(arguments: &[String]) {
 fn spawn_program(daemon: &Daemon<'_>, meeting: &str) -> Result<i32, Error> {
     let by_newline = format!("{daemon:?}").contains("Newline");
     let socket = if by_newline { None } else { Some(NotifySocket::new()?) };
-    let name = socket.as_ref().map(NotifySocket::name).unwrap_or_default();
+    spawn_with(daemon, socket.as_ref(), meeting)
+}
+
+fn spawn_with(daemon: &Daemon<'_>, socket: Option<&NotifySocket>, meeting: &str) -> Result<i32, Error> {
+    let name = socket.map(NotifySocket::name).unwrap_or_default();
     let variable = CString::new([b"NOTIFY_SOCKET=", name].concat()).unwrap();
     let words = [&binary(), "helper", "program", meeting].map(|word| CString::new(word).unwrap());
     let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
     argv.push(ptr::null());
     let envp = [variable.as_ptr(), ptr::null()];
-    let daemon = socket.as_ref().map_or(*daemon, |socket| daemon.readiness(Readiness::Notify(socket)));
+    let daemon = socket.map_or(*daemon, |socket| daemon.readiness(Readiness::Notify(socket)));
     // SAFETY: both arrays end with NULL and hold strings that live as long.
     unsafe { daemon.spawn(&words[0], argv.as_ptr(), envp.as_ptr()) }
+}
+
+/// A thread that calls, and forks when it is told to.
+fn start_forker(meeting: &str) {
+    let mut call = Call::to(meeting);
+    call.say("forker");
+    call.tell_state(&state());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        sender.send(()).unwrap();
+        while call.line().is_some() {
+            let child = fork_and_stay();
+            call.say(&child);
+        }
+    });
+    receiver.recv().unwrap();
+}
+
+/// A child that does nothing, until it is killed: its pid.
+fn fork_and_stay() -> String {
+    match unsafe { libc::fork() } {
+        0 => loop {
+            unsafe { libc::pause() };
+        },
+        child => child.to_string(),
+    }
+}
+
+/// COMMAND: cannot be killed by who has started it, if its file is root's and set-user-ID. Serves.
+fn roots(arguments: &[String]) {
+    let is_root = unsafe { libc::setresuid(0, 0, 0) } == 0;
+    serve(if is_root { "roots" } else { "not root's" }, &arguments[0], &state(), None);
+}
+
+/// Spawns one program after the other with the same socket, as often as it is told a deadline, and says what came of it
+/// and of which status it knows.
+fn reuser(arguments: &[String]) {
+    forget_the_tests_parents();
+    let socket = NotifySocket::new().unwrap();
+    let mut call = Call::to(&arguments[0]);
+    call.say("reuser");
+    call.tell_state(&state());
+    while let Some(seconds) = call.line() {
+        let daemon = Daemon::new().deadline(Duration::from_secs_f64(seconds.parse().unwrap()));
+        let outcome =
+            spawn_with(&daemon, Some(&socket), &arguments[0]).map_or_else(short, |pid| format!("daemon {pid}"));
+        call.say(&format!("{outcome} {:?}", String::from_utf8_lossy(socket.status().bytes())));
+    }
 }
 
 /// COMMAND: serves.
@@ -300,6 +379,40 @@ fn shout(arguments: &[String]) {
     notifier(&env::var("NOTIFY_SOCKET").unwrap()).send(arguments[0].as_bytes()).unwrap();
 }
 
+/// Lets it run to its end, and ends as it does.
+fn end_as(mut tracer: Tracer) -> ! {
+    let end = tracer.run();
+    tracer.release();
+    let End::Exited(status) = end else { panic!("{end:?}") };
+    process::exit(status);
+}
+
+/// Runs a command under ptrace, which makes every system call slow. Ends as it does.
+fn slowly(arguments: &[String]) {
+    end_as(Tracer::start(Command::new(&arguments[0]).args(&arguments[1..])));
+}
+
+/// COMMAND: says that it is ready, and ends as the word says when that file is there.
+fn over(arguments: &[String]) {
+    shout(&["READY=1".to_owned()]);
+    until("it may end", || fs::exists(&arguments[1]).unwrap());
+    obey(&arguments[0], &mut None);
+}
+
+/// Runs a command under ptrace, and stops it when it is about to hear the program's first word; makes that file, and waits
+/// until the command's leader has told of the program's end. Ends as the command does.
+fn at_the_end(arguments: &[String]) {
+    forget_the_tests_parents();
+    let mut tracer = Tracer::start(Command::new(&arguments[1]).args(&arguments[2..]));
+    tracer.run_until(LEADER, Moment::Call(libc::SYS_setsid)).expect("a session");
+    let caller = tracer.run_until(CALLER, Moment::Call(libc::SYS_recvmsg)).expect("a word");
+    tracer.leave_stopped();
+    fs::write(&arguments[0], "").unwrap();
+    tracer.run_until(LEADER, Moment::Call(libc::SYS_exit_group)).expect("the leader's end");
+    nix::sys::ptrace::syscall(nix::unistd::Pid::from_raw(caller), None).unwrap();
+    end_as(tracer);
+}
+
 /// Says something on the program's socket out of a session of its own, and stays until its standard input ends.
 fn stray(arguments: &[String]) {
     nix::unistd::setsid().unwrap();
@@ -317,10 +430,7 @@ fn signalled(arguments: &[String]) {
     let moment = Moment::Call(call.parse().unwrap());
     let process = tracer.run_until(role.parse().unwrap(), moment).expect("the moment comes");
     signals.split(' ').for_each(|signal| kill(process, number(signal)));
-    let end = tracer.run();
-    tracer.release();
-    let End::Exited(status) = end else { panic!("{end:?}") };
-    process::exit(status);
+    end_as(tracer);
 }
 
 static LOG: OnceLock<CString> = OnceLock::new();
@@ -458,11 +568,10 @@ fn obey(order: &str, handle: &mut Option<Handle>) -> String {
             kill(process::id() as i32, number(rest));
             "alive".to_owned()
         }
-        "fork" => match unsafe { libc::fork() } {
-            0 => loop {
-                unsafe { libc::pause() };
-            },
-            child => child.to_string(),
+        "fork" => fork_and_stay(),
+        "signal_group" => unsafe {
+            libc::signal(number(rest), libc::SIG_IGN);
+            format!("{}", libc::kill(0, number(rest)))
         },
         // With descriptors.
         "write" => format!("{}", unsafe { libc::write(number(first), second.as_ptr().cast(), second.len()) }),
@@ -1049,6 +1158,34 @@ fn a_supervisor_that_has_vanished_is_an_error_of_the_start() {
 }
 
 /// Its queue is full, and it does not read.
+/// It has a copy of the caller's end of the pipe, and keeps it.
+fn a_child_that_another_thread_has_forked_does_not_keep_ready_waiting() {
+    let supervisor = Supervisor::at_a_path();
+    for returns in [&["return"][..], &[]] {
+        let mut start = Start::service(&[returns, &[supervisor.word().as_str(), "forker"]].concat());
+        let mut forker = start.call();
+        assert_eq!(forker.role, "forker");
+        let mut daemon = start.call();
+        // Now there is a pipe.
+        let child = number(&forker.order("fork"));
+        daemon.does("ready", "done");
+        assert!(start.warden.living().contains(&child));
+        supervisor.has_heard(&format!("READY=1\nMAINPID={}", daemon.pid), forker.pid);
+        if returns.is_empty() {
+            assert_eq!(start.warden.caller(), End::Exited(0));
+            kill(child, libc::SIGKILL);
+            drop((forker, daemon));
+            start.warden.rest();
+        } else {
+            let caller = start.call();
+            assert_eq!(caller.role, format!("returned {} []", daemon.pid));
+            kill(child, libc::SIGKILL);
+            drop((forker, daemon, caller));
+            assert_eq!(start.end().0, End::Exited(0));
+        }
+    }
+}
+
 fn a_supervisor_that_does_not_listen_is_waited_for_until_the_deadline() {
     let supervisor = Supervisor::by_name();
     let other = try_notifier(&supervisor.name).unwrap();
@@ -1406,6 +1543,28 @@ fn a_program_that_is_ready_and_over_at_once_leaves_the_truth() {
     }
 }
 
+/// The command hears that it is ready, and then of its end: in this order.
+fn a_program_that_dies_while_it_is_heard_out_is_a_failure_unless_it_has_done_its_work() {
+    let command = untty().get_program().to_str().unwrap().to_owned();
+    for stale in [None, Some("999999\n")] {
+        for (order, line) in
+            [("exit 3", ended(": exit status 3")), ("die 9", DIED.to_owned()), ("exit 0", String::new())]
+        {
+            let scratch = scratch();
+            let path = scratch.file("pid");
+            stale.iter().for_each(|text| fs::write(&path, text).unwrap());
+            let words = ["SCRATCH/go", &command, "-n", "-p", &path, "SELF", "helper", "over", order, "SCRATCH/go"];
+            let (end, _, said) = Start::with("at_the_end", &words).end();
+            if line.is_empty() {
+                assert_eq!((end, said), (End::Exited(0), vec![]), "{order}");
+            } else {
+                assert_eq!((end, said), (End::Exited(125), vec![line]), "{order}");
+                assert_eq!(fs::read_to_string(&path).ok().as_deref(), stale, "{order}");
+            }
+        }
+    }
+}
+
 fn bad_messages_do_no_harm() {
     let mut start = Start::command(&["-n"]);
     let mut daemon = start.call();
@@ -1509,6 +1668,34 @@ fn a_program_in_a_session_of_its_own_that_is_not_ready_in_time_is_killed() {
     }
 }
 
+/// Nobody is left who is its parent, or in whose session it is: the kernel's handle on it is (Linux 5.3).
+fn a_program_that_has_killed_or_stopped_its_leader_is_ended() {
+    if unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) } < 0 {
+        return skipped("pidfd_open");
+    }
+    let mut starts = Vec::new();
+    for (signal, line) in [(libc::SIGKILL, DIED), (libc::SIGSTOP, TOO_LATE)] {
+        for order in ["session", "wander"] {
+            for option in ["-n", "-R9"] {
+                let mut start = Start::command(&[option, "-t4", "-p", "SCRATCH/pid"]);
+                let mut daemon = start.call();
+                daemon.does(order, "true");
+                // It may be ended before it can answer.
+                daemon.visitor.say(&format!("run kill -{signal} {}", parent_of(daemon.pid)));
+                starts.push((start, daemon, line, format!("{order} {signal} {option}")));
+            }
+        }
+    }
+    for (start, mut daemon, line, what) in starts {
+        let pid_file = start.scratch.file("pid");
+        let (end, orphans, said) = start.end();
+        assert_eq!((end, said), (End::Exited(125), strings(&[line])), "{what}");
+        assert!(orphans.iter().all(|(pid, end)| *pid != daemon.pid || *end == End::Killed(libc::SIGKILL)), "{what}");
+        assert!(!fs::exists(pid_file).unwrap(), "{what}");
+        while daemon.visitor.line().is_some() {}
+    }
+}
+
 fn a_program_may_ask_for_more_time_and_never_gets_less() {
     let (began, time) = (Instant::now(), Duration::from_secs(5));
     let mut longer = Start::command(&["-n", "-t5"]);
@@ -1550,6 +1737,84 @@ fn a_program_that_stops_itself_is_waited_for() {
             assert!(orphans.iter().all(|orphan| orphan.1 == End::Killed(libc::SIGKILL)), "{orphans:?}");
         }
     }
+}
+
+/// It is root's, and the command is not.
+fn a_program_that_cannot_be_ended_is_told_of() {
+    if !is_root() {
+        return skipped("only root can make a program set-user-ID root");
+    }
+    let scratch = scratch();
+    let (command, program) = (scratch.file("untty"), scratch.file("program"));
+    // Copied by other processes: nothing that is started here at the same time can have them open for writing.
+    for (from, to, mode) in [(untty().get_program(), &command, "755"), (binary().as_ref(), &program, "4755")] {
+        let copy = "cp \"$1\" \"$2\" && chmod \"$3\" \"$2\"";
+        assert!(
+            Command::new("sh")
+                .args(["-c", copy, "sh"])
+                .args([from, to.as_ref(), mode.as_ref()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let mut start =
+        Start::with("launch", &["nobody", "exec", &command, "-n", "-t3", &program, "helper", "roots", "MEETING"]);
+    let mut daemon = start.call();
+    if daemon.role != "roots" {
+        return skipped("set-user-ID programs are not root's here");
+    }
+    let end = start.warden.caller();
+    // It lives, and is all that does.
+    daemon.does("flags 0", "0");
+    assert_eq!(start.warden.living(), [daemon.pid]);
+    kill(daemon.pid, libc::SIGKILL);
+    start.warden.rest();
+    let line = "untty: wait: the daemon could not be ended: EPERM";
+    assert_eq!((end, start.warden.all_output()), (End::Exited(125), strings(&[line])));
+}
+
+/// To it, and to all that is below it.
+fn where_kill_is_forbidden_a_program_that_gets_ready_is_a_success() {
+    let forbid = format!("forbid kill {}", libc::EPERM);
+    for (options, ready) in
+        [(&["-R5", "-t2"][..], "write 5 \\n"), (&["-R5"], "write 5 \\n"), (&["-n"], "say READY=1"), (&[], "")]
+    {
+        let mut start = Start::prepared(&[&forbid], &[options, &["-P", "-p", "SCRATCH/pid"]].concat());
+        let mut daemon = start.call();
+        if !ready.is_empty() {
+            daemon.order(ready);
+        }
+        assert_eq!(start.warden.caller(), End::Exited(0), "{options:?} {:?}", start.warden.output());
+        let pid_file = start.scratch.file("pid");
+        assert_eq!(untty::pid_file_read(c(&pid_file)).unwrap(), Some(daemon.pid));
+        let pid = daemon.pid;
+        drop(daemon);
+        start.warden.rest();
+        assert_eq!(start.warden.all_output(), [pid.to_string()]);
+    }
+}
+
+/// The signal with which the command tells its leader, in the same group, to give up.
+fn a_signal_to_the_programs_group_does_not_end_the_start() {
+    for (option, ready) in [("-n", "say READY=1"), ("-R5", "write 5 \\n")] {
+        let mut start = Start::command(&[option]);
+        let mut daemon = start.call();
+        let leader = parent_of(daemon.pid);
+        for _ in 0..3 {
+            daemon.does("signal_group 64", "0");
+            until("its leader has taken it away", || pending(leader).is_none_or(|signals| signals == 0));
+        }
+        daemon.order(ready);
+        start.succeeds(daemon, &[]);
+    }
+}
+
+/// The signals that are pending for a process; `None` when it is gone.
+fn pending(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
 }
 
 fn a_command_that_is_killed_takes_the_start_with_it() {
@@ -1704,6 +1969,17 @@ fn a_pipe_that_ends_without_a_newline_is_not_readiness() {
     assert!(orphans.iter().all(|orphan| orphan.1 == End::Killed(libc::SIGKILL)), "{orphans:?}");
 }
 
+fn a_program_that_writes_without_end_is_ended_at_the_deadline() {
+    let command = untty().get_program().to_str().unwrap().to_owned();
+    // Also when there always is more to read than the command has read.
+    for above in [&[][..], &["SELF", "helper", "slowly"]] {
+        let words = [&command, "-R5", "-t0.5", "sh", "-c", "exec cat /dev/zero >&5"];
+        let (end, orphans, said) = Start::with("launch", &[&["exec"], above, &words].concat()).end();
+        assert_eq!((end, said), (End::Exited(125), strings(&[TOO_LATE])), "{above:?}");
+        assert!(orphans.iter().all(|orphan| orphan.1 == End::Killed(libc::SIGKILL)), "{orphans:?}");
+    }
+}
+
 fn the_program_has_its_descriptor_at_any_number_and_no_others() {
     for number in 3..=12 {
         for more in [&[][..], &["-p", "SCRATCH/pid"], &["-o", "SCRATCH/log", "-p", "SCRATCH/pid"]] {
@@ -1781,6 +2057,29 @@ fn a_caller_that_spawns_a_program_learns_when_it_is_ready_or_why_not() {
         let mut start = Start::service(&["spawn", &format!("newline {number}")]);
         assert_eq!(start.call().role, "failed options EINVAL []");
     }
+}
+
+fn a_socket_that_is_used_again_has_forgotten_the_earlier_start() {
+    let mut start = Start::with("reuser", &["MEETING"]);
+    let mut caller = start.call();
+    caller.visitor.say("1000");
+    let mut first = start.call();
+    first.says("STATUS=old\\nERRNO=28");
+    first.says("READY=1");
+    assert_eq!(caller.visitor.line(), Some(format!("daemon {} \"old\"", first.pid)));
+    // What its errno was is not why another one fails.
+    caller.visitor.say("1000");
+    let mut second = start.call();
+    second.does("exit 3", "gone");
+    assert_eq!(caller.visitor.line().as_deref(), Some("fail 3 \"\""));
+    // Nobody hears it now, and whoever has said it is gone.
+    for text in ["READY=1", "READY=1\\nSTATUS=older\\nERRNO=28", ""] {
+        first.does(&format!("gone {text}"), "exit status: 0");
+    }
+    caller.visitor.say("2");
+    assert_eq!(caller.visitor.line().as_deref(), Some("wait ETIMEDOUT \"\""));
+    drop((first, second, caller));
+    assert_eq!(start.end().0, End::Exited(0));
 }
 
 // 4. Supervised.
@@ -2168,6 +2467,43 @@ fn a_supervised_service_is_ready_without_a_caller() {
     start.call().does("fail 7", "gone");
     assert_eq!(start.end(), (End::Exited(7), vec![], vec![]));
     assert_eq!(supervisor.message(), None);
+}
+
+/// What a thread gives up, the others keep.
+fn a_supervised_process_with_threads_cannot_change_its_user() {
+    let id = unsafe { libc::geteuid() };
+    for user in [id, 61_234] {
+        let words = [
+            "self SYSTEMD_EXEC_PID",
+            "stay",
+            "accept_threads",
+            "thread",
+            &format!("user {user}"),
+            "pid_file SCRATCH/pid",
+        ];
+        let mut start = Start::service(&words);
+        let caller = start.call();
+        assert_eq!(caller.role, "failed threads EBUSY []");
+        assert!(!fs::exists(start.scratch.file("pid")).unwrap());
+        drop(caller);
+        assert_eq!(start.end(), (End::Exited(0), vec![], vec![]));
+    }
+    // With one of the two it can.
+    let mut start = Start::service(&["self SYSTEMD_EXEC_PID", "stay", "accept_threads", "thread"]);
+    let daemon = start.call();
+    assert_eq!(daemon.role, "daemon");
+    start.is_not_forked(&daemon);
+    start.ends_alone(daemon, &[]);
+    if !is_root() {
+        return skipped("only root can change the user");
+    }
+    // A fork leaves the threads behind.
+    let mut start = Start::service(&["accept_threads", "thread", "user 61234"]);
+    let mut daemon = start.call();
+    start.is_forked(&daemon);
+    daemon.does("ready", "done");
+    drop(daemon);
+    assert_eq!(start.end().0, End::Exited(0));
 }
 
 // 5. Signals.

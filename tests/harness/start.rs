@@ -532,6 +532,7 @@ pub fn filter(rest: &str, deadly: Option<seccompiler::SeccompAction>) {
         #[cfg(not(target_arch = "x86_64"))]
         "fork" => &[libc::SYS_clone, libc::SYS_clone3],
         "unshare" => &[libc::SYS_unshare],
+        "kill" => &[libc::SYS_kill],
         "pipe" => &[libc::SYS_pipe2],
         "mask" => &[libc::SYS_rt_sigprocmask],
         "setsid" => &[libc::SYS_setsid],
