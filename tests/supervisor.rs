@@ -15,11 +15,14 @@
 
 mod harness;
 
+use harness::start::{
+    c, filter, forget_the_tests_parents, kill, named, number, scratch, short, skipped, start_thread, until, wander,
+};
 use harness::{
     CALLER, Call, DAEMON, End, Event, LEADER, Meeting, Moment, PATIENCE, Scratch, State, Tracer, Visitor, Warden,
     differences, helper, is_root, stat_fields, state, untty,
 };
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CString, c_int};
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
@@ -31,14 +34,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, mem, ptr, thread};
-use untty::{
-    Daemon, Environment, Error, Handle, NotifySocket, Process, Readiness, Stdio, Step, listen_fds, reopen_log,
-};
-
-/// Functions with their names.
-macro_rules! named {
-    ($($function:ident,)*) => { &[$((stringify!($function), $function)),*] };
-}
+use untty::{Daemon, Environment, Error, Handle, NotifySocket, Process, Readiness, Stdio, listen_fds, reopen_log};
 
 /// What a supervisor puts into the environment; the tests' own may have been started by one.
 const VARIABLES: [&str; 8] = [
@@ -150,21 +146,6 @@ fn launch(arguments: &[String]) {
     panic!("{}", command.args(&arguments[end + 2..]).exec());
 }
 
-/// Descriptors, ignored signals and a mask may come from far above the test.
-fn forget_the_tests_parents() {
-    for fd in harness::open_fds().into_iter().filter(|fd| *fd > 2) {
-        unsafe { libc::close(fd) };
-    }
-    for signal in 1..=64 {
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-    unsafe {
-        let mut none = mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-    }
-}
-
 const NOBODY: u32 = 65_534;
 
 /// The words for what a process is. False for a word that is none of them.
@@ -177,8 +158,8 @@ fn prepare(word: &str) -> bool {
             unsafe { env::set_var(name, value) }
         }
         "self" => unsafe { env::set_var(rest, process::id().to_string()) },
-        "forbid" => harness::start::filter(rest, None),
-        "thread" => harness::start::start_thread(),
+        "forbid" => filter(rest, None),
+        "thread" => start_thread(),
         "nobody" => {
             let (user, group) = (NOBODY.into(), NOBODY.into());
             nix::unistd::setgroups(&[]).unwrap();
@@ -561,7 +542,7 @@ fn obey(order: &str, handle: &mut Option<Handle>) -> String {
         "stray" => start_stray(rest),
         "session" => format!("{}", unsafe { libc::setsid() } > 0),
         // A leader of a group cannot make a session; it has to leave that group, and a child's will do.
-        "wander" => format!("{}", harness::start::wander()),
+        "wander" => format!("{}", wander()),
         // To itself.
         "exit" => unsafe { libc::_exit(number(rest)) },
         "die" => {
@@ -609,26 +590,6 @@ fn environment() -> Environment {
     unsafe { Environment::from_raw(environ) }
 }
 
-/// An error in two words: its step and the errno's name.
-fn short(error: Error) -> String {
-    match error.step() {
-        Step::Fail => format!("fail {}", error.errno().number()),
-        step => format!("{} {}", step.name().replace(' ', "_"), error.errno()),
-    }
-}
-
-fn c(text: &str) -> &'static CStr {
-    Box::leak(CString::new(text).unwrap().into_boxed_c_str())
-}
-
-fn number(text: &str) -> i32 {
-    text.parse().unwrap()
-}
-
-fn kill(pid: i32, signal: c_int) {
-    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
-}
-
 /// A socket to that name, as it stands in the environment.
 fn notifier(name: &str) -> UnixDatagram {
     try_notifier(name).unwrap()
@@ -672,27 +633,7 @@ fn tell(socket: &UnixDatagram, text: &[u8], fds: &[i32]) -> String {
     "said".to_owned()
 }
 
-/// Waits until something is true that nothing tells of.
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !is() {
-        assert!(Instant::now() < end, "never: {what}");
-        thread::yield_now();
-    }
-}
-
-fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
-}
-
 // The test's side.
-
-/// A directory of its own, into which anybody can look.
-fn scratch() -> Scratch {
-    let scratch = Scratch::new();
-    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    scratch
-}
 
 fn binary() -> String {
     env::current_exe().unwrap().display().to_string()
