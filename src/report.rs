@@ -168,6 +168,30 @@ struct Watched<'a> {
     silent: bool,
 }
 
+impl Watched<'_> {
+    /// Of a program that has ended, hears what it had said before, but nobody who goes on and on; and tells the outcome:
+    /// with status 0 it may have been ready, and have done what it had to.
+    fn last_words(&self, wait: &Wait<'_>, end: Result<c_int, Error>) -> Result<Outcome, Error> {
+        const MOST: usize = 64;
+        let mut was_ready = false;
+        for _ in 0..MOST {
+            let mut program = [wanted(self.program.map_or(-1, Awaited::descriptor))];
+            if Deadline::NOW.wait(&mut program, None).is_err() {
+                break;
+            }
+            match wait.awaited.hear(wait.leader, self.daemon.unwrap_or(0)) {
+                Ok(Heard::Silence) | Err(_) => break,
+                heard => was_ready |= matches!(heard, Ok(Heard::Ready)),
+            }
+        }
+        match end? {
+            0 if was_ready => self.daemon.map(Outcome::Ready).ok_or(DEAD),
+            0 => Err(DEAD),
+            status => Ok(Outcome::GaveUp(status)),
+        }
+    }
+}
+
 /// The daemon died before it was ready.
 const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
 
@@ -230,9 +254,9 @@ impl Listener {
                     watched.process = opened.and_then(Fd::above_stdio).ok();
                 }
                 Event::Said(Message::Ready(pid)) => return Ok(Outcome::Ready(pid)),
-                Event::Said(Message::GaveUp(0)) | Event::End | Event::Death => return Err(DEAD),
-                Event::Said(Message::GaveUp(status)) => return Ok(Outcome::GaveUp(status)),
-                Event::Said(Message::Failed(error)) => return Err(error),
+                Event::Said(Message::GaveUp(status)) => return watched.last_words(wait, Ok(status)),
+                Event::Said(Message::Failed(error)) => return watched.last_words(wait, Err(error)),
+                Event::End | Event::Death => return watched.last_words(wait, Err(DEAD)),
                 Event::Program => match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0))? {
                     Heard::Ready => return self.hear_out(wait, watched),
                     Heard::MoreTime(time) => watched.deadline.extend(time)?,

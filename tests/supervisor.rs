@@ -81,6 +81,7 @@ fn main() {
             why_a_program_gave_up_is_told,
             a_program_that_ends_before_it_is_ready_is_a_failure,
             a_program_that_is_ready_and_over_at_once_leaves_the_truth,
+            what_a_program_had_said_before_it_ended_is_heard,
             a_program_that_dies_while_it_is_heard_out_is_a_failure_unless_it_has_done_its_work,
             bad_messages_do_no_harm,
             descriptors_that_come_with_a_message_are_not_kept,
@@ -1463,10 +1464,7 @@ fn a_program_that_is_ready_and_over_at_once_leaves_the_truth() {
         for _ in 0..20 {
             let command = untty().get_program().to_str().unwrap().to_owned();
             let start = Start::with("launch", &["exec", &command, option, "sh", "-c", script]);
-            let failure = match status {
-                0 => DIED.to_owned(),
-                status => format!("untty: fail: sh ended before it was ready: exit status {status}"),
-            };
+            let failure = format!("untty: fail: sh ended before it was ready: exit status {status}");
             match start.end() {
                 (End::Exited(0), orphans, said) => {
                     assert_eq!(said, [""; 0]);
@@ -1477,10 +1475,36 @@ fn a_program_that_is_ready_and_over_at_once_leaves_the_truth() {
                     );
                 }
                 (end, orphans, said) => {
+                    assert_ne!(status, 0, "it was ready, and has done its work");
                     assert_eq!((end, orphans, said), (End::Exited(125), vec![], vec![failure]), "{script}");
                 }
             }
         }
+    }
+}
+
+/// Also where the caller comes to listen only when it has ended.
+fn what_a_program_had_said_before_it_ended_is_heard() {
+    let failure = |line: String| (End::Exited(125), vec![line]);
+    for (option, says, status, expected) in [
+        ("-n", "gone READY=1", 0, (End::Exited(0), vec![])),
+        ("-R7", "write 7 \\n", 0, (End::Exited(0), vec![])),
+        ("-n", "gone READY=1", 3, failure(ended(": exit status 3"))),
+        ("-n", "gone STATUS=no disk", 3, failure(ended(" (no disk): exit status 3"))),
+        ("-n", "gone ERRNO=28", 3, failure(format!("untty: notify: {} gave up: ENOSPC", binary()))),
+        ("-n", "gone ERRNO=28", 0, failure(format!("untty: notify: {} gave up: ENOSPC", binary()))),
+    ] {
+        let mut start = Start::command(&[option]);
+        let mut daemon = start.call();
+        let (caller, leader) = (start.child(), parent_of(daemon.pid));
+        kill(caller, libc::SIGSTOP);
+        until("it is stopped", || harness::stat_fields(caller).is_some_and(|fields| fields[0] == "T"));
+        daemon.order(says);
+        daemon.does(&format!("exit {status}"), "gone");
+        until("the leader has told", || harness::stat_fields(leader).is_none_or(|fields| fields[0] == "Z"));
+        kill(caller, libc::SIGCONT);
+        let (end, _, said) = start.end();
+        assert_eq!((end, said), expected, "{option} {says} {status}");
     }
 }
 
