@@ -54,6 +54,10 @@ fn main() {
             ("any_of_0_to_2_may_be_closed", any_of_0_to_2_may_be_closed),
             ("start_that_hangs_ends_at_the_deadline", start_that_hangs_ends_at_the_deadline),
             ("kill_before_exec_is_no_success", kill_before_exec_is_no_success),
+            (
+                "where_the_line_cannot_be_written_the_status_still_tells",
+                where_the_line_cannot_be_written_the_status_still_tells,
+            ),
             ("kill_after_exec_is_no_failure", kill_after_exec_is_no_failure),
             ("killed_caller_leaves_no_daemon", killed_caller_leaves_no_daemon),
             ("process_1_of_a_namespace_is_told_why_it_cannot", process_1_of_a_namespace_is_told_why_it_cannot),
@@ -612,6 +616,25 @@ fn control_characters_do_not_break_the_line() {
     ] {
         assert_eq!(Start::new(arguments).result(), Told::new(status, "", &format!("{start}\n")));
     }
+}
+
+fn where_the_line_cannot_be_written_the_status_still_tells() {
+    let scratch = Scratch::new();
+    let untty = untty().get_program().to_str().expect("text").to_owned();
+    let file = scratch.file("line");
+    for way in [
+        format!("ulimit -f 0; exec {untty} -C /nonexistent true 2>{file}"),
+        format!("exec {untty} -C /nonexistent true 2>/dev/full"),
+        format!("exec {untty} -C /nonexistent true 2>&-"),
+    ] {
+        let (status, _, _) = harness::run(Command::new("sh").args(["-c", &way]));
+        assert_eq!(harness::end_of(status), End::Exited(125), "{way}");
+    }
+    // A pipe that nobody reads any more. (Rust's children have SIGPIPE at its default.)
+    let (reader, writer) = nix::unistd::pipe().expect("a pipe");
+    drop(reader);
+    let status = Command::new(&untty).args(["-C", "/nonexistent", "true"]).stderr(writer).status().expect("a command");
+    assert_eq!(harness::end_of(status), End::Exited(125));
 }
 
 fn name_of_any_length_leaves_one_line() {

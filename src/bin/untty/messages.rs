@@ -41,9 +41,14 @@ pub(crate) fn complain(status: c_int, step: &str, what: &[&[u8]], end: End) -> T
         }
     }
     line.add(b"\n");
-    // Ignored: there is nowhere else to complain.
+    // Where nothing can be written, the exit status still has to tell. Ignored: there is nowhere else to complain.
+    let _ = sys::rt_sigprocmask(sys::SIG_BLOCK, only(sys::SIGPIPE) | only(sys::SIGXFSZ));
     let _ = write_all(sys::STDERR, line.bytes());
     Told(status)
+}
+
+const fn only(signal: c_int) -> sys::SignalSet {
+    1 << (signal - 1)
 }
 
 /// Control characters become `?`, so that a strange name cannot make it two lines.
