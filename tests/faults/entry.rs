@@ -1,0 +1,45 @@
+//! What is started to see the Rust functions: a helper that does what its words say (those of
+//! [`Plan`](crate::harness::start::Plan) among them), and says where it is.
+
+use super::inject::marker;
+use crate::harness::start;
+use untty::{Daemon, Error, Process};
+
+pub fn entry(words: &[String]) {
+    let mut plan = start::Plan::new("");
+    let mut program = None;
+    let mut daemon = Daemon::new().ignore_supervisor();
+    for word in words {
+        match word.split_once(' ').unwrap_or((word, "")) {
+            ("spawn", rest) => program = Some(std::ffi::CString::new(rest).expect("a path")),
+            ("tell", _) => daemon = Daemon::new(),
+            _ => {}
+        }
+    }
+    plan.daemon = daemon;
+    let words = words.iter().filter(|word| !word.starts_with("spawn ") && *word != "tell");
+    words.for_each(|word| plan.take(word));
+    marker::say(marker::BEGIN, 0, 0);
+    let result = match &program {
+        Some(program) => start::spawn(&plan.daemon, std::slice::from_ref(program)).map(|daemon| Process::Caller { daemon }),
+        // SAFETY: a helper uses no descriptor that gets closed.
+        None => unsafe { plan.daemon.detach() },
+    };
+    say(result);
+    loop {
+        nix::unistd::pause();
+    }
+}
+
+fn say(result: Result<Process, Error>) {
+    match result {
+        Ok(Process::Daemon(mut handle)) => {
+            if handle.ready().is_err() {
+                std::process::exit(3); // nobody is there to be told
+            }
+            marker::say(marker::DAEMON, 0, 0);
+        }
+        Ok(Process::Caller { daemon }) => marker::say(marker::RETURNED, daemon, 0),
+        Err(error) => marker::say(marker::FAILED, error.step().number(), error.errno().number()),
+    }
+}

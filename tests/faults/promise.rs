@@ -1,0 +1,449 @@
+//! The promise, checked: either exactly one daemon runs, in the whole state asked for, or the caller has the failing
+//! step and its errno, is as it was, and nothing is left.
+
+use super::calls;
+use super::inject::{self, Fault, Made, Outcome, Present, Program, Record, Role, What, marker};
+use super::look::Look;
+use super::plans::Plan;
+use crate::harness::{self, End, Scratch};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use untty::Step;
+
+/// Names of files in the run's directory, with modes and contents.
+type Files = BTreeMap<String, String>;
+
+/// What came of one run.
+pub struct Seen {
+    pub record: Record,
+    directory: String,
+    before: Files,
+    after: Files,
+    /// Who holds the pid file's lock.
+    owner: Option<i32>,
+    /// What the supervisor has heard.
+    heard: Vec<String>,
+}
+
+/// How a run is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// One daemon, complete, and the caller knows.
+    Success,
+    /// No daemon, and the caller knows why: the step, and the errno.
+    Failure(String, String),
+    /// The caller was killed by the fault, and nothing half-made is left.
+    Killed,
+    /// The fault's call was not made this time.
+    Unmet,
+    /// The promise is broken.
+    Broken(String),
+}
+
+/// A plan with what it does when nothing fails.
+pub struct Reference {
+    pub plan: Plan,
+    /// Every call of every process.
+    pub made: BTreeMap<Role, Vec<Made>>,
+    daemon: Look,
+    files: Files,
+    heard: Vec<String>,
+    outcome: Outcome,
+    said: String,
+    errors: String,
+}
+
+/// Runs the plan once, with that fault.
+pub fn run(plan: &Plan, fault: Option<&Fault>, verbose: bool) -> Seen {
+    let scratch = harness::start::scratch();
+    let directory = scratch.path().display().to_string();
+    let filled = |word: &str| Plan::filled(word, &directory);
+    for (name, content) in &plan.files {
+        if *content == "{PARK}" {
+            fs::copy(filled(content), scratch.file(name)).expect("a copy");
+        } else {
+            fs::write(scratch.file(name), content).expect("a file");
+        }
+    }
+    let supervisor = plan.supervisor.then(|| {
+        let socket = UnixDatagram::bind(scratch.file("notify")).expect("a socket");
+        socket.set_nonblocking(true).expect("a socket");
+        socket
+    });
+    let before = files(&scratch);
+    let words: Vec<String> = plan.words.iter().map(|word| filled(word)).collect();
+    let environment: Vec<_> = plan.environment.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
+    let in_place = plan.in_place;
+    let descriptors = plan.descriptors;
+    let prepare = || {
+        // What every caller brings along: descriptors to close, and a umask; and nothing of the test's own.
+        harness::start::set_signals("all", libc::SIG_DFL, 0);
+        let null = fs::File::open("/dev/null").expect("/dev/null");
+        for number in [5, 21] {
+            // SAFETY: no memory is touched.
+            unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), number) };
+        }
+        drop(null);
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_retain(0o022));
+        if let Some(limit) = descriptors {
+            nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, limit, limit).expect("a limit");
+        }
+    };
+    let name = if in_place { c"runsv" } else { c"worker" };
+    nix::sys::prctl::set_name(name).expect("a name");
+    let program = Program {
+        words: &words,
+        environment: &environment,
+        directory: "/tmp",
+        begin: plan.begin,
+        forbidden: &plan.forbidden,
+        prepare: &prepare,
+    };
+    let (mut owner, mut after) = (None, Files::new());
+    let record = inject::run(&program, fault, verbose, &mut || {
+        (owner, after) = (lock_owner(&scratch), files(&scratch));
+    });
+    let heard = supervisor.iter().flat_map(messages).collect();
+    Seen { record, directory, before, after, owner, heard }
+}
+
+fn messages(socket: &UnixDatagram) -> Vec<String> {
+    let mut messages = Vec::new();
+    let mut buffer = [0; 512];
+    while let Ok(length) = socket.recv(&mut buffer) {
+        messages.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+    }
+    messages
+}
+
+fn files(scratch: &Scratch) -> Files {
+    let describe = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().expect("text");
+        let stat = entry.metadata().expect("a file");
+        let small = stat.is_file() && stat.len() < 4096;
+        let content = if small { fs::read_to_string(entry.path()).unwrap_or_default() } else { String::new() };
+        (name, format!("{:o} {content:?}", stat.permissions().mode()))
+    };
+    fs::read_dir(scratch.path()).expect("the directory").flatten().map(describe).collect()
+}
+
+/// Who holds a lock of the pid file: `fcntl(2)`, F_GETLK.
+fn lock_owner(scratch: &Scratch) -> Option<i32> {
+    let file = ["pid", "new"].into_iter().find_map(|name| fs::File::open(scratch.file(name)).ok())?;
+    let mut lock = libc::flock {
+        l_type: libc::F_WRLCK.try_into().expect("a type"),
+        l_whence: libc::SEEK_SET.try_into().expect("a place"),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // SAFETY: the lock is ours.
+    let result = unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_GETLK, &raw mut lock) };
+    (result == 0 && i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid)
+}
+
+impl Reference {
+    /// Runs the plan without a fault, until the longest list of each process's calls is known, and proves that it does
+    /// what it should.
+    pub fn record(plan: &Plan) -> Result<Self, String> {
+        let mut reference = Self::once(plan)?;
+        for _ in 0..2 {
+            for (role, made) in Self::once(plan)?.made {
+                let longest = reference.made.entry(role).or_default();
+                if made.len() > longest.len() {
+                    *longest = made;
+                }
+            }
+        }
+        Ok(reference)
+    }
+
+    fn once(plan: &Plan) -> Result<Self, String> {
+        let seen = run(plan, None, false);
+        let said = || format!("{:?} {:?} {:?}", seen.record.outcome, seen.record.errors, seen.record.present);
+        let Some(daemon) = the_daemon(&seen.record) else { return Err(format!("no daemon: {}", said())) };
+        Ok(Self {
+            plan: plan.clone(),
+            made: seen.record.made.clone(),
+            daemon: normal(&seen, &daemon.look),
+            files: files_after(&seen, Some(daemon.pid)),
+            heard: without(&seen.heard, daemon.pid),
+            outcome: plain(&seen.record.outcome, daemon.pid),
+            said: seen.record.said.replace(&daemon.pid.to_string(), "PID"),
+            errors: seen.record.errors.clone(),
+        })
+    }
+
+    /// What is not as it must be, without any fault: so that the reference is worth something.
+    pub fn faults(&self) -> Vec<String> {
+        let mut wanted: BTreeMap<&str, String> = [
+            ("terminal", "0"),
+            ("cwd", "/"),
+            ("root", "/"),
+            ("Umask", "0027"),
+            ("SigBlk", "0000000000000000"),
+            ("SigIgn", "0000000000000000"),
+            ("SigCgt", "0000000000000000"),
+            ("ShdPnd", "0000000000000000"),
+            ("children", ""),
+            ("fd 0", "/dev/null 0100002"),
+            ("fd 1", "/dev/null 0100002"),
+            ("fd 2", "/dev/null 0100002"),
+        ]
+        .map(|(key, value)| (key, value.to_owned()))
+        .into();
+        if !self.plan.in_place {
+            wanted.extend([("group", "leader".to_owned()), ("session", "leader".to_owned())]);
+        }
+        wanted.extend(self.plan.expected.iter().map(|(key, value)| (*key, value.clone())));
+        let mut faults: Vec<String> = wanted
+            .iter()
+            .filter(|(key, value)| self.daemon.get(**key) != Some(*value))
+            .map(|(key, value)| format!("{key} is {:?}, not {value:?}", self.daemon.get(*key)))
+            .collect();
+        let open = self.daemon.keys().filter_map(|key| key.strip_prefix("fd ")?.parse::<i32>().ok());
+        // What belongs to a daemon that has a pid file, or a supervisor.
+        let ties = |fd: &i32| ["{S}/", "socket "].iter().any(|kind| self.daemon[&format!("fd {fd}")].starts_with(kind));
+        let strange: Vec<i32> = open.filter(|fd| *fd > 2 && !self.plan.open.contains(fd) && !ties(fd)).collect();
+        if !strange.is_empty() {
+            faults.push(format!("descriptors {strange:?} are open"));
+        }
+        faults.extend((!self.errors.is_empty()).then(|| format!("it said {:?}", self.errors)));
+        faults
+    }
+
+    /// Judges what came of a fault.
+    pub fn judge(&self, fault: &Fault, seen: &Seen) -> Verdict {
+        if !seen.record.fired {
+            return Verdict::Unmet;
+        }
+        self.verdict(fault, seen).unwrap_or_else(Verdict::Broken)
+    }
+
+    fn verdict(&self, fault: &Fault, seen: &Seen) -> Result<Verdict, String> {
+        let record = &seen.record;
+        match &record.outcome {
+            Outcome::Hangs => Err(format!("hangs: {}", who(&record.present))),
+            Outcome::Ended(End::Exited(0)) | Outcome::Returned(_) | Outcome::IsDaemon => self.succeeded(fault, seen),
+            Outcome::Ended(End::Exited(status)) => self.failed(fault, seen, Some(*status)),
+            Outcome::Failed(..) => self.failed(fault, seen, None),
+            Outcome::Ended(End::Killed(signal)) => self.was_killed(fault, seen, *signal),
+        }
+    }
+
+    /// It claims a daemon.
+    fn succeeded(&self, fault: &Fault, seen: &Seen) -> Result<Verdict, String> {
+        let record = &seen.record;
+        if plain(&record.outcome, the_daemon(record).map_or(0, |daemon| daemon.pid)) != self.outcome
+            && the_daemon(record).is_some()
+        {
+            return Err(format!("says {:?}", record.outcome));
+        }
+        if self.ended_afterwards(fault, record) {
+            return Ok(Verdict::Success);
+        }
+        self.one_daemon(seen)?;
+        if let (Some(before), Some(after)) = (&record.before, &record.after) {
+            same_caller(before, after)?;
+        }
+        if !record.errors.is_empty() && fault.call != libc::SYS_write {
+            return Err(format!("succeeds, and says {:?}", record.errors));
+        }
+        let pid = the_daemon(record).map_or(0, |daemon| daemon.pid);
+        if record.said.replace(&pid.to_string(), "PID") != self.said && fault.call != libc::SYS_write {
+            return Err(format!("says {:?}", record.said));
+        }
+        if without(&seen.heard, pid) != self.heard {
+            return Err(format!("the supervisor has heard {:?}", seen.heard));
+        }
+        Ok(Verdict::Success)
+    }
+
+    /// The fault's own signal has ended a daemon that was complete, and of which the caller had been told.
+    fn ended_afterwards(&self, fault: &Fault, record: &Record) -> bool {
+        let What::Signal(signal) = fault.what else { return false };
+        let all = self.made.get(&fault.role).map_or(0, Vec::len);
+        let made = record.made.get(&fault.role).map_or(0, Vec::len);
+        let by_it = |dead: &&(Role, i32, End, bool)| dead.0 == fault.role && dead.2 == End::Killed(signal);
+        record.present.iter().all(|present| present.role == Role::caller())
+            && record.dead.iter().find(by_it).is_some_and(|dead| dead.3 || made >= all)
+            && *fault.role.to_string() == *"daemon"
+    }
+
+    /// Exactly one daemon, in the whole state asked for, and nobody else.
+    fn one_daemon(&self, seen: &Seen) -> Result<(), String> {
+        let record = &seen.record;
+        let Some(daemon) = the_daemon(record) else { return Err(format!("no daemon; there are {}", who(&record.present))) };
+        nobody_else(record, Some(daemon.pid))?;
+        let differences = harness::differences(&self.daemon, &normal(seen, &daemon.look));
+        if !differences.is_empty() {
+            return Err(format!("the daemon is another: {}", differences.join("; ")));
+        }
+        let differences = harness::differences(&self.files, &files_after(seen, Some(daemon.pid)));
+        if !differences.is_empty() {
+            return Err(format!("files differ: {}", differences.join("; ")));
+        }
+        Ok(())
+    }
+
+    /// It claims that there is no daemon, and why.
+    fn failed(&self, fault: &Fault, seen: &Seen, status: Option<i32>) -> Result<Verdict, String> {
+        let record = &seen.record;
+        if record.present.iter().any(|present| present.word == Some(marker::DAEMON)) {
+            return Err(format!("claims failure, but there are {}: {:?}", who(&record.present), record.errors));
+        }
+        nobody_else(record, None)?;
+        if let (Some(before), Some(after)) = (&record.before, &record.after) {
+            same_caller(before, after)?;
+        }
+        let mut differences = harness::differences(&seen.before, &files_after(seen, None));
+        // A log that did not exist may now exist, empty.
+        differences.retain(|line| !line.ends_with(r#": None became Some("100640 \"\"")"#));
+        if !differences.is_empty() && !self.plan.in_place {
+            return Err(format!("files differ: {}", differences.join("; ")));
+        }
+        let (step, errno) = match (&record.outcome, status) {
+            (Outcome::Failed(step, errno), _) => (step_name(*step), calls::errno_name(*errno)),
+            (_, Some(status)) if self.plan.is_command => return self.one_line(fault, seen, status),
+            (_, status) => ("exit".to_owned(), status.unwrap_or(-1).to_string()),
+        };
+        self.untouched(fault, &step, &errno)?;
+        Ok(Verdict::Failure(step, errno))
+    }
+
+    /// The command's one line: `untty: STEP: what: ERRNO`.
+    fn one_line(&self, fault: &Fault, seen: &Seen, status: i32) -> Result<Verdict, String> {
+        // In place, standard error is the daemon's by then.
+        let log = seen.after.get("log").and_then(|log| log.split_once(' ')?.1.strip_prefix('"')?.strip_suffix('"'));
+        let log = log.map(|log| log.replace("\\n", "\n")).filter(|_| self.plan.in_place && seen.record.errors.is_empty());
+        let errors = log.as_ref().unwrap_or(&seen.record.errors);
+        let told = errors.strip_prefix("untty: ").and_then(|line| line.strip_suffix('\n'));
+        let told = told.filter(|line| !line.contains('\n')).and_then(|line| line.split_once(": "));
+        let told = told.and_then(|(step, rest)| Some((step, rest.rsplit_once(": ")?.1)));
+        // Where the line itself cannot be written, the status still tells.
+        let silent = fault.role == Role::caller() && fault.call == libc::SYS_write && errors.is_empty();
+        match told {
+            _ if !(125..=127).contains(&status) => Err(format!("status {status}: {errors:?}")),
+            _ if silent => Ok(Verdict::Failure("(silent)".to_owned(), status.to_string())),
+            Some((step, errno)) => {
+                self.untouched(fault, step, errno)?;
+                Ok(Verdict::Failure(step.to_owned(), errno.to_owned()))
+            }
+            None => Err(format!("status {status}, and not one line: {errors:?}")),
+        }
+    }
+
+    /// What must not make a start fail.
+    fn untouched(&self, fault: &Fault, step: &str, errno: &str) -> Result<(), String> {
+        let interrupted = fault.what == What::Errno(libc::EINTR) && calls::can_be_interrupted(fault.call);
+        if interrupted || matches!(fault.what, What::Short | What::Pause | What::Delay) {
+            return Err(format!("fails: {step}, {errno}"));
+        }
+        // The errno that it tells is the one that it met.
+        let What::Errno(met) = fault.what else { return Ok(()) };
+        if calls::errno_name(met) == errno || self.plan.begin == inject::Begin::Marker && step == "exit" {
+            return Ok(());
+        }
+        if translates(fault, met, step, errno) { Ok(()) } else { Err(format!("tells another errno: {step}, {errno}")) }
+    }
+
+    /// The caller is dead: that is no claim, but nothing half-made may be left.
+    fn was_killed(&self, fault: &Fault, seen: &Seen, signal: i32) -> Result<Verdict, String> {
+        if fault.what != What::Signal(signal) || fault.role != Role::caller() {
+            return Err(format!("the caller is killed by {}", calls::signal_name(signal)));
+        }
+        if the_daemon(&seen.record).is_some() { self.one_daemon(seen)? } else { nobody_else(&seen.record, None)? }
+        Ok(Verdict::Killed)
+    }
+}
+
+/// Errnos that become another one, for a reason.
+fn translates(fault: &Fault, met: i32, step: &str, errno: &str) -> bool {
+    let _ = (fault, met, errno);
+    match step {
+        // The C library's databases tell of nothing but what they have found.
+        "user" => cfg!(feature = "libc"),
+        _ => false,
+    }
+}
+
+fn step_name(step: i32) -> String {
+    Step::from_number(step).map_or_else(|| format!("step {step}"), |step| step.name().to_owned())
+}
+
+fn the_daemon(record: &Record) -> Option<&Present> {
+    let mut daemons = record.present.iter().filter(|present| present.word == Some(marker::DAEMON));
+    daemons.next().filter(|_| daemons.next().is_none())
+}
+
+/// Nobody but the daemon, and a caller that lives on.
+fn nobody_else(record: &Record, daemon: Option<i32>) -> Result<(), String> {
+    let is_caller = |present: &Present| present.role == Role::caller() && present.word.is_some();
+    let others: Vec<&Present> =
+        record.present.iter().filter(|present| Some(present.pid) != daemon && !is_caller(present)).collect();
+    if others.is_empty() { Ok(()) } else { Err(format!("left behind: {}", who(others))) }
+}
+
+fn who<'a>(present: impl IntoIterator<Item = &'a Present>) -> String {
+    let one = |present: &Present| {
+        let state = present.look.get("state").map_or("", String::as_str);
+        let word = present.word.map_or(String::new(), |word| format!(" that said {word}"));
+        format!("{} in state {state}{word}", present.role)
+    };
+    let all: Vec<String> = present.into_iter().map(one).collect();
+    if all.is_empty() { "nobody".to_owned() } else { all.join(", ") }
+}
+
+/// The caller must be what it was.
+fn same_caller(before: &Look, after: &Look) -> Result<(), String> {
+    let mut differences = harness::differences(before, after);
+    differences.retain(|line| !line.starts_with("state:") && !line.starts_with("parent:"));
+    if differences.is_empty() { Ok(()) } else { Err(format!("the caller is another: {}", differences.join("; "))) }
+}
+
+/// A daemon's state without what is another at every start: numbers, and the directory.
+fn normal(seen: &Seen, look: &Look) -> Look {
+    let role = |value: &str| {
+        let pid = value.parse().unwrap_or(0);
+        seen.record.roles.get(&pid).map_or_else(|| value.to_owned(), Role::to_string)
+    };
+    let mut normal = Look::new();
+    for (key, value) in look.iter().filter(|(key, _)| !["state", "parent"].contains(&key.as_str())) {
+        let value = match key.as_str() {
+            "group" | "session" => role(value),
+            _ if value.starts_with("pipe:") || value.starts_with("socket:") => {
+                let kind = value.split(':').next().unwrap_or_default();
+                format!("{kind} {}", value.rsplit(' ').next().unwrap_or_default())
+            }
+            _ => value.replace(&seen.directory, "{S}"),
+        };
+        normal.insert(key.clone(), value);
+    }
+    normal
+}
+
+/// The files at the end. The daemon's pid is `PID`, if its lock is there.
+fn files_after(seen: &Seen, daemon: Option<i32>) -> Files {
+    let Some(pid) = daemon else { return seen.after.clone() };
+    let mut files = seen.after.clone();
+    for (name, text) in &mut files {
+        if ["pid", "new"].contains(&name.as_str()) {
+            let lock = if seen.owner == Some(pid) { "locked by it".to_owned() } else { format!("locked by {:?}", seen.owner) };
+            *text = format!("{}, {lock}", text.replace(&pid.to_string(), "PID"));
+        }
+    }
+    files
+}
+
+fn without(heard: &[String], pid: i32) -> Vec<String> {
+    heard.iter().map(|message| message.replace(&pid.to_string(), "PID")).collect()
+}
+
+fn plain(outcome: &Outcome, daemon: i32) -> Outcome {
+    match outcome {
+        Outcome::Returned(pid) if *pid == daemon => Outcome::Returned(-1),
+        outcome => outcome.clone(),
+    }
+}
