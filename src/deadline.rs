@@ -6,10 +6,12 @@ use crate::sys::{self, PollFd, SignalSet, Timespec};
 use core::time::Duration;
 
 /// A millisecond, for who waits for what no event tells.
+///
+/// Where nobody may wait it is busy for so long: that others have no time to end would be taken for their refusal.
 pub(crate) fn pause() {
     const MILLISECOND: Timespec = Timespec { seconds: 0, nanoseconds: 1_000_000 };
-    // Ignored: whatever ends the pause, the next look decides.
-    let _ = sys::ppoll(&mut [], Some(MILLISECOND), None);
+    let Ok(start) = now() else { return };
+    while sys::ppoll(&mut [], Some(MILLISECOND), None).is_err() && now().is_ok_and(|now| now < start + 1000) {}
 }
 
 /// A moment on the monotonic clock after which nobody waits; or none.

@@ -104,6 +104,9 @@ pub mod sys {
     pub use backend::*;
 }
 
+#[doc(hidden)]
+pub use fds::uninterrupted;
+
 pub use environment::Environment;
 pub use error::{Errno, Error, Step};
 pub use handle::{Handle, Process};

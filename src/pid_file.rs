@@ -104,13 +104,13 @@ fn try_to_lock(path: &CStr, stays: bool) -> Result<Option<PidFile<'_>>, Errno> {
 fn remove_file(path: &CStr, file: &Fd) {
     if is_at(path, file) && !is_held(file) {
         // Ignored: a file that nobody holds is taken over by the next start, and the error that led here is told.
-        let _ = sys::unlink(path);
+        let _ = uninterrupted(|| sys::unlink(path));
     }
 }
 
 /// Opens the file that is there, or makes one; which of the two, decides what a failed start has to put back.
 fn open_or_make(path: &CStr) -> Result<Option<(Fd, bool)>, Errno> {
-    match unless(Errno::ENOENT, sys::lstat(path))? {
+    match unless(Errno::ENOENT, uninterrupted(|| sys::lstat(path)))? {
         Some(stat) => {
             // Looked at before it is opened, because opening a device may have effects.
             refuse(&stat)?;
@@ -140,9 +140,9 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool, stays: bool) -> Result<Option
     }
     // A umask may have left nothing of it, and it could not be opened again. But with a text it is another start's.
     if is_new && read_text(file.number())?.bytes().is_empty() {
-        sys::fchmod(file.number(), UNBORN)?;
+        uninterrupted(|| sys::fchmod(file.number(), UNBORN))?;
     }
-    refuse(&sys::fstat(file.number())?)?;
+    refuse(&uninterrupted(|| sys::fstat(file.number()))?)?;
     let Some(lock) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
     if stays {
         shut_gate(&lock)?;
@@ -150,11 +150,11 @@ fn lock_file(path: &CStr, file: &Fd, is_new: bool, stays: bool) -> Result<Option
     if !is_at(path, file) || !is_at(path, &lock) {
         return Ok(None);
     }
-    if sys::record_lock_owner(lock.number())?.is_some() {
+    if uninterrupted(|| sys::record_lock_owner(lock.number()))?.is_some() {
         return Err(Errno::EEXIST);
     }
     if is_unborn(file)? {
-        sys::fchmod(file.number(), MODE)?;
+        uninterrupted(|| sys::fchmod(file.number(), MODE))?;
         return Ok(Some((lock, None)));
     }
     let before = Before { text: read_text(file.number())?, mode: mode_of(file)? };
@@ -167,23 +167,23 @@ fn is_unborn(file: &Fd) -> Result<bool, Errno> {
 }
 
 fn mode_of(file: &Fd) -> Result<u32, Errno> {
-    Ok(sys::fstat(file.number())?.mode & 0o7777)
+    Ok(uninterrupted(|| sys::fstat(file.number()))?.mode & 0o7777)
 }
 
 /// Whether the process that it names has the lock for life. A stranger's lock does not count.
 fn is_held(file: &Fd) -> bool {
-    matches!(sys::record_lock_owner(file.number()), Ok(Some(pid)) if pid_in(file.number()) == Some(pid))
+    matches!(uninterrupted(|| sys::record_lock_owner(file.number())), Ok(Some(pid)) if pid_in(file.number()) == Some(pid))
 }
 
 /// EEXIST when it is shut.
 fn shut_gate(file: &Fd) -> Result<(), Errno> {
-    unless(Errno::EAGAIN, sys::flock(file.number(), sys::LOCK_EX_NB))?.ok_or(Errno::EEXIST)
+    unless(Errno::EAGAIN, uninterrupted(|| sys::flock(file.number(), sys::LOCK_EX_NB)))?.ok_or(Errno::EEXIST)
 }
 
 /// Closing the descriptor is not enough: a child that another thread has forked meanwhile holds it too.
 fn open_gate(file: &Fd) {
     // Ignored: it opens when the last descriptor is closed.
-    let _ = sys::flock(file.number(), sys::LOCK_UN);
+    let _ = uninterrupted(|| sys::flock(file.number(), sys::LOCK_UN));
 }
 
 /// What is no regular file, with one name, of our own.
@@ -207,7 +207,7 @@ fn refuse_kind(stat: &sys::Stat) -> Result<(), Errno> {
 
 /// Whether that path still leads to that file: whoever has removed it meanwhile may have made a new one.
 fn is_at(path: &CStr, file: &Fd) -> bool {
-    are_same(sys::lstat(path), sys::fstat(file.number()))
+    are_same(uninterrupted(|| sys::lstat(path)), uninterrupted(|| sys::fstat(file.number())))
 }
 
 fn are_same(one: Result<sys::Stat, Errno>, other: Result<sys::Stat, Errno>) -> bool {
@@ -261,7 +261,7 @@ impl PidFile<'_> {
         }
         write_at(file, 0, text)?;
         uninterrupted(|| sys::ftruncate(file, text.len()))?;
-        sys::fchmod(file, mode)
+        uninterrupted(|| sys::fchmod(file, mode))
     }
 
     /// In the daemon, last of all: takes the lock for life. The file can no longer be written.
@@ -272,11 +272,11 @@ impl PidFile<'_> {
     fn take_over(&mut self, over_exec: bool) -> Result<(), Errno> {
         // First: it would take the lock away. A network file system tells only now that it could not write.
         self.file.take().map_or(Ok(()), Fd::close)?;
-        sys::record_lock(self.lock.number())?;
+        uninterrupted(|| sys::record_lock(self.lock.number()))?;
         if over_exec {
             sys::set_fd_flags(self.lock.number(), 0)?; // closed, it would be lost
         }
-        if self.stays { sys::flock(self.lock.number(), sys::LOCK_UN) } else { Ok(()) }
+        if self.stays { uninterrupted(|| sys::flock(self.lock.number(), sys::LOCK_UN)) } else { Ok(()) }
     }
 
     /// In the daemon: the descriptor stays open to its end.
@@ -331,15 +331,15 @@ fn write_at(file: c_int, at: usize, text: &[u8]) -> Result<(), Errno> {
 /// Whether this process owns the file at that path. A lock for life is always held through an open descriptor, so one
 /// of this process's must lead there.
 fn is_own(path: &CStr) -> bool {
-    let there = sys::lstat(path);
-    there.is_ok() && fds::find(|fd| are_same(there, sys::fstat(fd)) && is_owner(fd)).is_some()
+    let there = uninterrupted(|| sys::lstat(path));
+    there.is_ok() && fds::find(|fd| are_same(there, uninterrupted(|| sys::fstat(fd))) && is_owner(fd)).is_some()
 }
 
 /// Whether this process holds the file that the descriptor leads to. The kernel tells of a process's own record locks
 /// only when asked for the conflicts of an OFD lock (Linux 3.15).
 fn is_owner(fd: c_int) -> bool {
     let own = sys::getpid();
-    match sys::any_record_lock_owner(fd) {
+    match uninterrupted(|| sys::any_record_lock_owner(fd)) {
         Ok(Some(pid)) if pid == own => true,
         Ok(None) => false,
         // Somebody else has one too, or the kernel is older: the text has to decide.
@@ -371,13 +371,13 @@ pub fn read(path: &CStr) -> Result<Option<i32>, Error> {
 }
 
 fn owner(path: &CStr) -> Result<Option<c_int>, Errno> {
-    let Some(stat) = unless(Errno::ENOENT, sys::lstat(path))? else { return Ok(None) };
+    let Some(stat) = unless(Errno::ENOENT, uninterrupted(|| sys::lstat(path)))? else { return Ok(None) };
     refuse_kind(&stat)?;
     if is_own(path) {
         return Ok(Some(sys::getpid()));
     }
     let Some(file) = unless(Errno::ENOENT, Fd::open(path, sys::O_RDONLY | FLAGS, 0))? else { return Ok(None) };
-    match sys::record_lock_owner(file.number())? {
+    match uninterrupted(|| sys::record_lock_owner(file.number()))? {
         Some(pid) if pid <= 0 || pid_in(file.number()) != Some(pid) => Err(Errno::ESRCH),
         owner => Ok(owner),
     }
@@ -396,6 +396,10 @@ fn owner(path: &CStr) -> Result<Option<c_int>, Errno> {
 /// The path is looked up by this process: absolute, and in its root directory.
 pub fn remove(path: &CStr) -> Result<(), Error> {
     // No call removes by descriptor: who replaces the file just now loses theirs.
-    let removed = if is_own(path) { sys::unlink(path) } else { sys::lstat(path).and(Err(Errno::EPERM)) };
+    let removed = if is_own(path) {
+        uninterrupted(|| sys::unlink(path))
+    } else {
+        uninterrupted(|| sys::lstat(path)).and(Err(Errno::EPERM))
+    };
     removed.map_err(Error::at(Step::PidFile))
 }

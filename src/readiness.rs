@@ -189,7 +189,7 @@ impl NotifySocket {
     /// Forgets what an earlier start has said.
     fn forget(&self) {
         let mut sender = SenderMessage::default();
-        while sys::receive(self.socket.number(), &mut [0], &mut sender) != Err(Errno::EAGAIN) {}
+        while uninterrupted(|| sys::receive(self.socket.number(), &mut [0], &mut sender)).is_ok() {}
         self.errno.set(None);
         self.status.set(Text::new());
     }
@@ -208,7 +208,7 @@ impl NotifySocket {
         };
         let mut heard = Heard::Nothing;
         // Of a message that is too long, nothing is believed, as with systemd.
-        if self.may_say(&sender.sender, session, daemon) {
+        if self.may_say(&sender.sender, session, daemon)? {
             for line in message.get(..length).unwrap_or_default().split(|byte| *byte == b'\n') {
                 match self.understand(line) {
                     Heard::Nothing => {}
@@ -221,13 +221,15 @@ impl NotifySocket {
     }
 
     /// A helper such as `systemd-notify` may be gone when its message is read.
-    fn may_say(&self, sender: &Sender, session: c_int, daemon: c_int) -> bool {
-        // 0, of a process that has no pid here, would ask for our own session.
-        sender.pid > 0
-            && match sys::getsid(sender.pid) {
-                Ok(it) => it == session || sender.pid == daemon || sys::getsid(daemon) == Ok(it),
-                Err(errno) => errno == Errno::ESRCH && self.is_known(sender.uid),
-            }
+    fn may_say(&self, sender: &Sender, session: c_int, daemon: c_int) -> Result<bool, Errno> {
+        if sender.pid <= 0 {
+            return Ok(false); // a process that has no pid here; 0 would ask for our own session
+        }
+        match sys::getsid(sender.pid) {
+            Ok(it) => Ok(it == session || sender.pid == daemon || sys::getsid(daemon) == Ok(it)),
+            Err(Errno::ESRCH) => Ok(self.is_known(sender.uid)),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn is_known(&self, user: u32) -> bool {

@@ -212,7 +212,7 @@ impl Listener {
     /// Until the sequence is done, signals stay blocked: it is short, and a ^C in it must not leave a daemon that
     /// nobody was told of. While the daemon's program gets ready, which may take long, signals mean what they mean to
     /// the caller.
-    pub(crate) fn wait(&self, wait: &Wait<'_>) -> Result<Outcome, Error> {
+    pub(crate) fn wait(self, wait: &Wait<'_>) -> Result<Outcome, Error> {
         let mut watched = Watched { deadline: wait.deadline, ..Watched::default() };
         let outcome = self.outcome(wait, &mut watched);
         // Who reports a failure exits by itself, and a leader that stays reaps the daemon before.
@@ -222,8 +222,12 @@ impl Listener {
             Err(error) => error.step() != Step::Wait,
         };
         let outcome = outcome.and_then(|outcome| pass_on(outcome, wait, &watched));
+        // A leader that stays, and cannot be ended, ends the daemon when the caller is gone.
+        let outcome = match outcome {
+            Ok(Outcome::Ready(_)) => end_leader(wait.leader).map_err(Error::at(Step::Wait)).and(outcome),
+            outcome => outcome,
+        };
         if let Ok(Outcome::Ready(_)) = outcome {
-            end_leader(wait.leader);
             return outcome;
         }
         let ended = self.end_the_start(wait.leader, &watched, goes);
@@ -289,7 +293,7 @@ impl Listener {
     }
 
     /// Makes sure that nothing is left of a start that failed; the error if the daemon could not be killed.
-    fn end_the_start(&self, leader: c_int, watched: &Watched<'_>, goes: bool) -> Result<(), Errno> {
+    fn end_the_start(self, leader: c_int, watched: &Watched<'_>, goes: bool) -> Result<(), Errno> {
         let ours = is_ours(leader);
         if ours && watched.program.is_some() {
             // The leader is the daemon's parent: wherever that has gone, it can kill it. Ignored: it may be dead.
@@ -319,7 +323,9 @@ impl Listener {
         };
         // Ignored: at the end of the grace there is nothing more to be done.
         let _ = self.until_end_or(GRACE);
-        end_leader(leader);
+        // A leader that cannot be killed ends the daemon, and itself, when nobody listens any more.
+        drop(self);
+        let _ = end_leader(leader);
         outlive(leader, watched.daemon);
         killed
     }
@@ -378,12 +384,22 @@ fn pass_on(outcome: Outcome, wait: &Wait<'_>, watched: &Watched<'_>) -> Result<O
     Ok(outcome)
 }
 
-/// Reaps the leader, which may still watch a daemon that is ready, or be stopped on its way out.
-fn end_leader(leader: c_int) {
-    if is_ours(leader) && sys::kill(leader, sys::SIGKILL).is_ok() {
-        // Ignored: ECHILD, when a handler of the caller's was faster.
-        let _ = uninterrupted(|| sys::wait_and_reap(leader));
+/// Ends and reaps the leader, which may still watch a daemon that is ready, or be stopped on its way out; the error if
+/// it cannot be killed and does not go by itself.
+fn end_leader(leader: c_int) -> Result<(), Errno> {
+    let mut killed = Ok(());
+    for _ in 0..GRACE.as_millis() {
+        if !is_ours(leader) {
+            return Ok(()); // reaped, perhaps by a handler of the caller's
+        }
+        killed = sys::kill(leader, sys::SIGKILL);
+        let reaped = if killed.is_ok() { sys::wait_and_reap(leader).map(Some) } else { sys::reap(leader) };
+        if let Ok(Some(_)) = reaped {
+            return Ok(());
+        }
+        deadline::pause();
     }
+    killed
 }
 
 const fn wanted(fd: c_int) -> PollFd {

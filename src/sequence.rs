@@ -275,8 +275,9 @@ impl Daemon<'_> {
         match fork(Step::ForkAgain)? {
             Side::Child => {
                 drop((listener, watching));
-                signals::put_back(&child_signal)?;
+                // Kept to the end of this process, whatever fails: the leader ends it when the pipe ends.
                 pipes.witness = Some(witness);
+                signals::put_back(&child_signal)?;
                 Ok(outfit)
             }
             Side::Parent(daemon) => {
@@ -433,55 +434,73 @@ fn make_room(number: c_int, pid_file: Option<&mut PidFile<'_>>, pipes: Option<&m
 /// program: then it is EACCES (setpgid(2); EPERM when the program has even made a session of its own). The group asked
 /// for is the one that the daemon is in, so nothing changes. The daemon is not reaped before, so its number is its own.
 fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter, watching: Option<&Fd>) -> ! {
-    let executed = listener.until_end(Deadline::NONE).map(|()| sys::setpgid(daemon, leader));
+    let executed = listener.until_end(Deadline::NONE).and_then(|()| has_executed(leader, daemon));
     let message = match (executed, watching) {
-        (Ok(Err(Errno::EACCES | Errno::EPERM)), None) => Message::Ready(daemon),
-        (Ok(Err(Errno::EACCES | Errno::EPERM)), Some(watching)) => {
-            watch_on(daemon, reporter, watching).unwrap_or_else(Message::Failed)
+        (Ok(()), None) => Ok(Message::Ready(daemon)),
+        (Ok(()), Some(watching)) => watch_on(daemon, reporter, watching),
+        (Err(error), _) => {
+            end(daemon); // dead, or, with no answer that the kernel gives, perhaps alive
+            Err(error)
         }
-        (Ok(unexecuted), _) => {
-            if unexecuted.is_err() {
-                // No answer that the kernel gives: it may live. Ignored: it is our child, so it can be killed.
-                let _ = sys::kill(daemon, sys::SIGKILL);
-            }
-            // Ignored: it is reaped so that nothing is left, not even a zombie.
-            let _ = fds::uninterrupted(|| sys::wait_and_reap(daemon));
-            Message::Failed(Error::new(Step::Wait, unexecuted.err().unwrap_or(Errno::ESRCH)))
-        }
-        (Err(error), _) => Message::Failed(error),
     };
-    if reporter.tell(message).is_err() {
+    let message = message.unwrap_or_else(Message::Failed);
+    if let Err(error) = reporter.tell(message) {
         // The caller was killed. Nobody learns that there is a daemon, so there shall be none; nor this leader.
-        // Ignored: it is a child that was not reaped, or there is none.
-        let _ = if let Message::Ready(daemon) = message { sys::kill(daemon, sys::SIGKILL) } else { Ok(()) };
+        if let Message::Ready(daemon) = message {
+            end(daemon);
+        }
+        // Ignored, and so are those of the last words: there is nobody.
+        let _ = reporter.tell(Message::Failed(error));
         let _ = sys::kill(-leader, sys::SIGKILL);
     }
     sys::exit(0)
 }
 
+/// An error when it has not, or nobody knows.
+fn has_executed(leader: c_int, daemon: c_int) -> Result<(), Error> {
+    match sys::setpgid(daemon, leader) {
+        Err(Errno::EACCES) => Ok(()),
+        // A filter says so too.
+        Err(Errno::EPERM) if sys::getsid(daemon) != Ok(leader) => Ok(()),
+        unexecuted => Err(Error::new(Step::Wait, unexecuted.err().unwrap_or(Errno::ESRCH))),
+    }
+}
+
 /// The program has been executed, and the caller waits until it is ready. The leader, which is its parent, waits for
 /// its death; or until it shall be ended: when the caller says so, or is dead, and nobody would learn that it is ready.
 fn watch_on(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Message, Error> {
-    let dead = Error::new(Step::Wait, Errno::ESRCH);
+    let ended = until_it_ends(daemon, reporter, watching);
+    if !matches!(ended, Ok(Some(_))) {
+        end(daemon);
+    }
+    match ended? {
+        Some(sys::End::Exited(status)) => Ok(Message::GaveUp(status)),
+        Some(sys::End::Killed) | None => Err(Error::new(Step::Wait, Errno::ESRCH)),
+    }
+}
+
+/// How it has ended; `None` when it shall be ended.
+fn until_it_ends(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Option<sys::End>, Error> {
+    reporter.tell(Message::Started(daemon))?;
     let at = Error::at(Step::Wait);
-    let mut goes_on = reporter.tell(Message::Started(daemon)).is_ok();
-    while goes_on {
+    loop {
         let heard = reporter.is_heard_until(watching).map_err(at)?;
         // Others may send that signal, too.
         let sender = sys::take_pending_signal(signals::only(signals::GIVE_UP));
-        goes_on = heard && sender != Ok(sys::getppid());
         // Ignored: there is none, when it was something else. It may also tell of a stop, or of another child.
         let _ = sys::take_pending_signal(signals::only(sys::SIGCHLD));
-        match sys::reap(daemon).map_err(at)? {
-            None => {}
-            Some(sys::End::Exited(status)) => return Ok(Message::GaveUp(status)),
-            Some(sys::End::Killed) => return Err(dead),
+        let end = fds::uninterrupted(|| sys::reap(daemon)).map_err(at)?;
+        if end.is_some() || !heard || sender == Ok(sys::getppid()) {
+            return Ok(end);
         }
     }
-    // Ignored: it is a child of ours, dead or alive, and nothing of it shall be left.
-    let _ = sys::kill(daemon, sys::SIGKILL);
-    let _ = fds::uninterrupted(|| sys::wait_and_reap(daemon));
-    Err(dead)
+}
+
+/// Kills a child of ours, dead or alive, and reaps it: nothing of it shall be left.
+fn end(child: c_int) {
+    // Ignored: what cannot be done here, is done by who waits for us.
+    let _ = sys::kill(child, sys::SIGKILL);
+    let _ = fds::uninterrupted(|| sys::wait_and_reap(child));
 }
 
 /// The daemon waits until its leader is gone, which it nearly always is by now. Nothing tells an orphan that it has

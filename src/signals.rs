@@ -29,12 +29,12 @@ impl Signals {
     /// Blocks every signal.
     pub(crate) fn block() -> Result<Self, Error> {
         let mask = sys::rt_sigprocmask(sys::SIG_SETMASK, !sys::reserved_signals()).map_err(Error::at(Step::Signals))?;
-        Ok(Self { mask, child_pending: child_is_pending() })
+        Ok(Self { mask, child_pending: is_pending(sys::SIGCHLD) })
     }
 
     /// Takes away the SIGCHLD of the leader, which the caller knows nothing of, unless it may also be another child's.
     pub(crate) fn forget_the_leader(&self) {
-        if !self.child_pending && child_is_pending() && sys::has_children() == Err(Errno::ECHILD) {
+        if !self.child_pending && is_pending(sys::SIGCHLD) && sys::has_children() == Err(Errno::ECHILD) {
             // Ignored: at worst there is a SIGCHLD without a child.
             let _ = sys::take_pending_signal(only(sys::SIGCHLD));
         }
@@ -42,13 +42,12 @@ impl Signals {
 
     /// Puts the caller's mask back.
     pub(crate) fn unblock(&self) {
-        // Ignored: a call that has succeeded before, and the outcome matters more.
-        let _ = set_mask(self.mask);
+        restore(self.mask);
     }
 }
 
-fn child_is_pending() -> bool {
-    sys::rt_sigpending().is_ok_and(|pending| pending & only(sys::SIGCHLD) != 0)
+fn is_pending(signal: c_int) -> bool {
+    sys::rt_sigpending().is_ok_and(|pending| pending & only(signal) != 0)
 }
 
 /// Sets the signal mask.
@@ -56,18 +55,31 @@ pub(crate) fn set_mask(mask: SignalSet) -> Result<(), Error> {
     sys::rt_sigprocmask(sys::SIG_SETMASK, mask).map(drop).map_err(Error::at(Step::Signals))
 }
 
+/// Puts back a mask. Nobody could be told of a failure, so it is tried again.
+fn restore(mask: SignalSet) {
+    const TRIES: u32 = 3;
+    for _ in 0..TRIES {
+        if set_mask(mask).is_ok() {
+            return;
+        }
+    }
+}
+
 /// Runs what may fail with that errno and raise that signal, and takes the signal back. It is sent to the thread whose
 /// call failed, so blocking it in this thread and taking it from its pending signals changes nothing for anybody else.
+///
+/// Where signals cannot be blocked it is run all the same: what has to be told comes before what may happen then.
 pub(crate) fn without<T>(signal: c_int, errno: Errno, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    let mask = sys::rt_sigprocmask(sys::SIG_BLOCK, only(signal))?;
-    let pending_before = sys::rt_sigpending()? & only(signal) != 0;
+    let blocked = sys::rt_sigprocmask(sys::SIG_BLOCK, only(signal));
+    let pending_before = is_pending(signal);
     let result = call();
     if result.as_ref().is_err_and(|it| *it == errno) && !pending_before {
         // Ignored: there is none when the signal is ignored.
         let _ = sys::take_pending_signal(only(signal));
     }
-    // Ignored: what was done is done, and the same call has just succeeded.
-    let _ = sys::rt_sigprocmask(sys::SIG_SETMASK, mask);
+    if let Ok(mask) = blocked {
+        restore(mask);
+    }
     result
 }
 

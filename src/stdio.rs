@@ -127,7 +127,7 @@ fn replace(fd: c_int, path: &CStr) -> Result<(), Errno> {
 fn open_null() -> Result<Fd, Errno> {
     const DEVICE: u64 = 0x103; // major 1, minor 3: admin-guide/devices.txt
     let null = Fd::open(c"/dev/null", sys::O_RDWR | sys::O_NOCTTY, 0)?;
-    let stat = sys::fstat(null.number())?;
+    let stat = uninterrupted(|| sys::fstat(null.number()))?;
     let real = stat.mode & sys::S_IFMT == sys::S_IFCHR && stat.device == DEVICE;
     if real { Ok(null) } else { Err(Errno::ENODEV) }
 }

@@ -40,11 +40,11 @@ fn run(arguments: Arguments) -> c_int {
 fn start(request: &Request, arguments: Arguments) -> Result<(), Told> {
     let command = arguments.get(request.command).unwrap_or_default();
     let keep = request.keep.get(..request.kept).unwrap_or_default();
-    if keep.iter().any(|fd| sys::fd_flags(*fd).is_err()) {
-        return Err(closed("options", b"a descriptor to keep is not open"));
+    for fd in keep {
+        refuse_closed(*fd, "options", b"a descriptor to keep is not open")?;
     }
-    if request.print_pid && sys::fd_flags(sys::STDOUT).is_err() {
-        return Err(closed("print", b"standard output is closed"));
+    if request.print_pid {
+        refuse_closed(sys::STDOUT, "print", b"standard output is closed")?;
     }
     let user = request.user.map(users::find).transpose()?;
     let mut program = Program::new(arguments, request.command);
@@ -79,9 +79,8 @@ fn process_1() -> Told {
     complain(UNTTY_FAILED, Step::Setsid.name(), &[what], End::Errno(INVALID))
 }
 
-fn closed(step: &str, what: &[u8]) -> Told {
-    const BAD_DESCRIPTOR: Errno = Errno::new(9);
-    complain(UNTTY_FAILED, step, &[what], End::Errno(BAD_DESCRIPTOR))
+fn refuse_closed(fd: c_int, step: &str, what: &[u8]) -> Result<(), Told> {
+    sys::fd_flags(fd).map(drop).map_err(|errno| complain(UNTTY_FAILED, step, &[what], End::Errno(errno)))
 }
 
 fn as_daemon<'a>(request: &'a Request, keep: &'a [c_int]) -> Daemon<'a> {

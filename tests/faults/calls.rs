@@ -46,7 +46,6 @@ const OF_ANY: &str = "ENOSYS EPERM EINTR EIO ENOMEM EAGAIN";
 const OF_MAN_PAGES: &[(&str, &str)] = &[
     ("access", "EACCES ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS EINVAL ETXTBSY"),
     ("bind", "EACCES EADDRINUSE EBADF EINVAL ENOTSOCK EADDRNOTAVAIL EFAULT ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS"),
-    ("brk", ""),
     ("capget", "EFAULT EINVAL ESRCH"),
     ("capset", "EFAULT EINVAL ESRCH"),
     ("chdir", "EACCES EFAULT ELOOP ENAMETOOLONG ENOENT ENOTDIR"),
@@ -157,6 +156,15 @@ const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("getegid", "*", "always successful"),
     ("set_tid_address", "*", "always successful"),
     ("close", "ENOSYS EPERM ENOMEM EAGAIN EBADF", "what was open is closed, whatever else is told"),
+    ("brk", "*", "it returns the break, as it then is"),
+    ("flock", "EAGAIN", "that is another start's lock, and a new file is then that one's"),
+    ("execve", "ENOEXEC", "that is a file which is no program: a script, and given to the shell"),
+    ("setpgid", "EACCES", "that is the evidence of an exec, which only the kernel has"),
+    ("unshare", "EINVAL", "that is the evidence of threads, which only the kernel has"),
+    ("waitid", "ECHILD", "the leader is a child until it is reaped (SIGCHLD ignored is a kind of start of its own)"),
+    ("wait4", "ECHILD", "as waitid"),
+    ("kill", "ESRCH", "the leader is there until it is reaped"),
+    ("pidfd_send_signal", "ESRCH", "as kill"),
 ];
 
 /// Reads and writes that can be short.
@@ -169,17 +177,19 @@ const INTERRUPTIBLE: &str = "access chdir chroot clock_nanosleep connect dup2 du
                              pselect6 pwrite64 read recvmsg rt_sigtimedwait sendto unlink unlinkat wait4 waitid write writev";
 
 /// Whether a signal can end that call before it is done.
-pub fn can_be_interrupted(call: i64) -> bool {
-    let name = name(call);
-    INTERRUPTIBLE.split_whitespace().any(|known| known == name)
+pub fn can_be_interrupted(made: &Made) -> bool {
+    const LOCKS: [i32; 5] = [libc::F_GETLK, libc::F_SETLK, libc::F_SETLKW, libc::F_OFD_GETLK, libc::F_OFD_SETLK];
+    let name = name(made.number);
+    let is_lock = LOCKS.iter().any(|lock| u64::from(lock.unsigned_abs()) == made.arguments[1]);
+    INTERRUPTIBLE.split_whitespace().any(|known| known == name) && (name != "fcntl" || is_lock)
 }
 
-const SIGNALS: &[i32] =
-    &[libc::SIGKILL, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGALRM, libc::SIGPIPE];
+const SIGNALS: &[i32] = &[libc::SIGKILL, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGALRM, libc::SIGPIPE];
 
 /// The errnos that a call can give.
 fn errnos(call: &str) -> Vec<i32> {
-    let impossible: Vec<&str> = IMPOSSIBLE.iter().filter(|line| line.0 == call).flat_map(|line| line.1.split(' ')).collect();
+    let impossible: Vec<&str> =
+        IMPOSSIBLE.iter().filter(|line| line.0 == call).flat_map(|line| line.1.split(' ')).collect();
     if impossible.contains(&"*") {
         return vec![];
     }

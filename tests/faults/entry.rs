@@ -21,7 +21,9 @@ pub fn entry(words: &[String]) {
     words.for_each(|word| plan.take(word));
     marker::say(marker::BEGIN, 0, 0);
     let result = match &program {
-        Some(program) => start::spawn(&plan.daemon, std::slice::from_ref(program)).map(|daemon| Process::Caller { daemon }),
+        Some(program) => {
+            start::spawn(&plan.daemon, std::slice::from_ref(program)).map(|daemon| Process::Caller { daemon })
+        }
         // SAFETY: a helper uses no descriptor that gets closed.
         None => unsafe { plan.daemon.detach() },
     };

@@ -63,7 +63,12 @@ impl Role {
             "caller" => Some(Self(vec![])),
             "leader" => Some(Self(vec![0])),
             "daemon" => Some(Self(vec![0, 0])),
-            word => word.strip_prefix("process.")?.split('.').map(|number| number.parse().ok()).collect::<Option<_>>().map(Self),
+            word => word
+                .strip_prefix("process.")?
+                .split('.')
+                .map(|number| number.parse().ok())
+                .collect::<Option<_>>()
+                .map(Self),
         }
     }
 }
@@ -262,7 +267,7 @@ const STILL: Duration = Duration::from_millis(15);
 /// How many calls all may make before that is a hang too.
 const TOO_MANY: usize = 20_000;
 /// How long all may be still before it is a hang: longer than any wait of ours.
-const HANG: Duration = Duration::from_secs(12);
+const HANG: Duration = Duration::from_secs(8);
 
 /// Becomes the process that can do this: the subreaper of all that it starts. All of it stays on one processor, which
 /// it mostly hands to and fro: that takes a tenth of the time.
@@ -378,8 +383,7 @@ fn start(program: &Program<'_>, output: &OwnedFd, errors: &OwnedFd) -> i32 {
 impl Injector<'_> {
     fn know(&mut self, pid: i32, role: Role) {
         self.record.roles.insert(pid, role.clone());
-        let tracee =
-            Tracee { role, children: 0, made: 0, executed: false, held: None, answer: None, dead: false };
+        let tracee = Tracee { role, children: 0, made: 0, executed: false, held: None, answer: None, dead: false };
         self.tracees.insert(pid, tracee);
     }
 
@@ -450,7 +454,9 @@ impl Injector<'_> {
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
         match event {
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
-                if let Some(child) = ptrace::getevent(Pid::from_raw(pid)).ok().and_then(|child| i32::try_from(child).ok()) {
+                if let Some(child) =
+                    ptrace::getevent(Pid::from_raw(pid)).ok().and_then(|child| i32::try_from(child).ok())
+                {
                     self.adopt(pid, child);
                 }
                 resume(pid, 0);
@@ -636,12 +642,7 @@ impl Injector<'_> {
     fn look_at_all(&mut self) {
         for (pid, tracee) in &self.tracees {
             if !tracee.dead {
-                let present = Present {
-                    role: tracee.role.clone(),
-                    pid: *pid,
-                    word: tracee.held,
-                    look: look::at(*pid),
-                };
+                let present = Present { role: tracee.role.clone(), pid: *pid, word: tracee.held, look: look::at(*pid) };
                 self.record.present.push(present);
             }
         }
@@ -681,10 +682,7 @@ fn repeats(what: What, since: usize) -> bool {
 fn wait_for_a_child(patience: Duration) {
     let mut child = SigSet::empty();
     child.add(Signal::SIGCHLD);
-    let time = libc::timespec {
-        tv_sec: patience.as_secs().cast_signed(),
-        tv_nsec: patience.subsec_nanos().into(),
-    };
+    let time = libc::timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
     // SAFETY: the set and the time are ours.
     unsafe { libc::sigtimedwait(child.as_ref(), std::ptr::null_mut(), &raw const time) };
 }

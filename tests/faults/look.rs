@@ -14,8 +14,22 @@ pub fn at(pid: i32) -> Look {
     }
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let wanted = [
-        "Umask", "Uid", "Gid", "Groups", "Threads", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm",
-        "CapEff", "CapBnd", "CapAmb", "NoNewPrivs",
+        "Umask",
+        "Uid",
+        "Gid",
+        "Groups",
+        "Threads",
+        "SigPnd",
+        "ShdPnd",
+        "SigBlk",
+        "SigIgn",
+        "SigCgt",
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
     ];
     for (key, value) in status.lines().filter_map(|line| line.split_once(':')) {
         if wanted.contains(&key) {

@@ -149,7 +149,8 @@ pub fn all() -> Vec<Plan> {
         Plan::command("{PARK}")
             .called("untty, closing by the size of the table")
             .forbid(libc::SYS_close_range)
-            .forbid(libc::SYS_getdents64),
+            .forbid(libc::SYS_getdents64)
+            .few_descriptors(),
         Plan::command("{PARK}")
             .called("untty, closing up to the limit")
             .forbid(libc::SYS_close_range)

@@ -2,7 +2,7 @@
 //! step and its errno, is as it was, and nothing is left.
 
 use super::calls;
-use super::inject::{self, Fault, Made, Outcome, Present, Program, Record, Role, What, marker};
+use super::inject::{self, Extent, Fault, Made, Outcome, Present, Program, Record, Role, What, marker};
 use super::look::Look;
 use super::plans::Plan;
 use crate::harness::{self, End, Scratch};
@@ -38,7 +38,9 @@ pub enum Verdict {
     Killed,
     /// The fault's call was not made this time.
     Unmet,
-    /// The promise is broken.
+    /// It is not kept, and cannot be: why.
+    Limit(&'static str),
+    /// It is broken.
     Broken(String),
 }
 
@@ -219,7 +221,8 @@ impl Reference {
         if !seen.record.fired {
             return Verdict::Unmet;
         }
-        self.verdict(fault, seen).unwrap_or_else(Verdict::Broken)
+        self.verdict(fault, seen)
+            .unwrap_or_else(|why| self.limit(fault, &why).map_or(Verdict::Broken(why), Verdict::Limit))
     }
 
     fn verdict(&self, fault: &Fault, seen: &Seen) -> Result<Verdict, String> {
@@ -233,13 +236,44 @@ impl Reference {
         }
     }
 
+    /// Where the promise ends. Each needs a kernel that takes back what it has just allowed, or a call that stays
+    /// forbidden of which there is no other.
+    fn limit(&self, fault: &Fault, why: &str) -> Option<&'static str> {
+        let persistent = fault.extent == Extent::Persistent;
+        let asks_the_user_database = self.plan.is_command && self.plan.words.iter().any(|word| word == "-u");
+        let is_stat = ["fstat", "stat", "lstat", "newfstatat"].contains(&calls::name(fault.call).as_str());
+        match fault.call {
+            libc::SYS_waitid if persistent && why.contains("children: ") => {
+                Some("no child can be waited for: a zombie stays")
+            }
+            libc::SYS_rt_sigprocmask if persistent && why.contains("SigBlk: ") => {
+                Some("a mask was set and cannot be set back, though no filter sees the set")
+            }
+            libc::SYS_prlimit64 if why.starts_with("hangs") => {
+                Some("no limit is known either: two thousand million numbers are closed one by one")
+            }
+            _ if is_stat && persistent && why.contains(r#": None became Some("100"#) => {
+                Some("a new pid file cannot be told from another's: it stays, empty, for the next start")
+            }
+            _ if asks_the_user_database && cfg!(feature = "libc") && why.starts_with("the caller is killed by") => {
+                Some("the C library itself ends a process that has no memory, before anything is started")
+            }
+            _ => None,
+        }
+    }
+
     /// It claims a daemon.
     fn succeeded(&self, fault: &Fault, seen: &Seen) -> Result<Verdict, String> {
         let record = &seen.record;
-        if plain(&record.outcome, the_daemon(record).map_or(0, |daemon| daemon.pid)) != self.outcome
-            && the_daemon(record).is_some()
-        {
-            return Err(format!("says {:?}", record.outcome));
+        if let Some(daemon) = the_daemon(record) {
+            // Whose supervisor cannot be found out forks as ever.
+            let unsupervised = self.plan.in_place && record.outcome == Outcome::Ended(End::Exited(0));
+            if plain(&record.outcome, daemon.pid) != self.outcome && !unsupervised {
+                return Err(format!("says {:?}", record.outcome));
+            }
+            if unsupervised {
+                return nobody_else(record, Some(daemon.pid)).map(|()| Verdict::Success);
+            }
         }
         if self.ended_afterwards(fault, record) {
             return Ok(Verdict::Success);
@@ -263,19 +297,32 @@ impl Reference {
 
     /// The fault's own signal has ended a daemon that was complete, and of which the caller had been told.
     fn ended_afterwards(&self, fault: &Fault, record: &Record) -> bool {
-        let What::Signal(signal) = fault.what else { return false };
-        let all = self.made.get(&fault.role).map_or(0, Vec::len);
-        let made = record.made.get(&fault.role).map_or(0, Vec::len);
-        let by_it = |dead: &&(Role, i32, End, bool)| dead.0 == fault.role && dead.2 == End::Killed(signal);
-        record.present.iter().all(|present| present.role == Role::caller())
-            && record.dead.iter().find(by_it).is_some_and(|dead| dead.3 || made >= all)
-            && *fault.role.to_string() == *"daemon"
+        let Some(daemon) = Role::parse("daemon").filter(|role| *role == fault.role) else { return false };
+        let told = self.made.get(&daemon).and_then(|made| made.iter().rposition(|made| made.number == libc::SYS_write));
+        // A signal at a call comes when that is done, or later.
+        let made = record.made.get(&daemon).map_or(0, Vec::len);
+        let was_told = told.is_some_and(|told| made > told);
+        match fault.what {
+            What::Signal(signal) => {
+                let by_it = |dead: &(Role, i32, End, bool)| {
+                    dead.0 == daemon && dead.2 == End::Killed(signal) && (dead.3 || was_told)
+                };
+                nobody_else(record, None).is_ok() && record.dead.iter().any(by_it)
+            }
+            What::Stop => {
+                let stopped = record.present.iter().find(|present| present.role == daemon);
+                was_told && stopped.is_some_and(|daemon| nobody_else(record, Some(daemon.pid)).is_ok())
+            }
+            _ => false,
+        }
     }
 
     /// Exactly one daemon, in the whole state asked for, and nobody else.
     fn one_daemon(&self, seen: &Seen) -> Result<(), String> {
         let record = &seen.record;
-        let Some(daemon) = the_daemon(record) else { return Err(format!("no daemon; there are {}", who(&record.present))) };
+        let Some(daemon) = the_daemon(record) else {
+            return Err(format!("no daemon; there are {}", who(&record.present)));
+        };
         nobody_else(record, Some(daemon.pid))?;
         let differences = harness::differences(&self.daemon, &normal(seen, &daemon.look));
         if !differences.is_empty() {
@@ -317,7 +364,8 @@ impl Reference {
     fn one_line(&self, fault: &Fault, seen: &Seen, status: i32) -> Result<Verdict, String> {
         // In place, standard error is the daemon's by then.
         let log = seen.after.get("log").and_then(|log| log.split_once(' ')?.1.strip_prefix('"')?.strip_suffix('"'));
-        let log = log.map(|log| log.replace("\\n", "\n")).filter(|_| self.plan.in_place && seen.record.errors.is_empty());
+        let log =
+            log.map(|log| log.replace("\\n", "\n")).filter(|_| self.plan.in_place && seen.record.errors.is_empty());
         let errors = log.as_ref().unwrap_or(&seen.record.errors);
         let told = errors.strip_prefix("untty: ").and_then(|line| line.strip_suffix('\n'));
         let told = told.filter(|line| !line.contains('\n')).and_then(|line| line.split_once(": "));
@@ -337,7 +385,8 @@ impl Reference {
 
     /// What must not make a start fail.
     fn untouched(&self, fault: &Fault, step: &str, errno: &str) -> Result<(), String> {
-        let interrupted = fault.what == What::Errno(libc::EINTR) && calls::can_be_interrupted(fault.call);
+        let interrupted = fault.what == What::Errno(libc::EINTR) && self.can_be_interrupted(fault);
+        let interrupted = interrupted && !translates(fault, libc::EINTR, step, errno);
         if interrupted || matches!(fault.what, What::Short | What::Pause | What::Delay) {
             return Err(format!("fails: {step}, {errno}"));
         }
@@ -349,22 +398,38 @@ impl Reference {
         if translates(fault, met, step, errno) { Ok(()) } else { Err(format!("tells another errno: {step}, {errno}")) }
     }
 
+    fn can_be_interrupted(&self, fault: &Fault) -> bool {
+        let made = self.made.get(&fault.role).and_then(|made| made.get(fault.index));
+        made.is_some_and(calls::can_be_interrupted)
+    }
+
     /// The caller is dead: that is no claim, but nothing half-made may be left.
     fn was_killed(&self, fault: &Fault, seen: &Seen, signal: i32) -> Result<Verdict, String> {
         if fault.what != What::Signal(signal) || fault.role != Role::caller() {
             return Err(format!("the caller is killed by {}", calls::signal_name(signal)));
         }
-        if the_daemon(&seen.record).is_some() { self.one_daemon(seen)? } else { nobody_else(&seen.record, None)? }
+        if the_daemon(&seen.record).is_some() {
+            self.one_daemon(seen)?
+        } else {
+            nobody_else(&seen.record, None)?
+        }
         Ok(Verdict::Killed)
     }
 }
 
 /// Errnos that become another one, for a reason.
 fn translates(fault: &Fault, met: i32, step: &str, errno: &str) -> bool {
-    let _ = (fault, met, errno);
-    match step {
+    match (step, met, errno) {
         // The C library's databases tell of nothing but what they have found.
-        "user" => cfg!(feature = "libc"),
+        ("user", ..) => cfg!(feature = "libc"),
+        // The message itself was lost, and with it why: only the death is seen.
+        ("wait" | "step 0", _, "ESRCH") => fault.role != Role::caller() && fault.call == libc::SYS_write,
+        // A directory of PATH that is none has nothing in it.
+        ("exec", libc::ENOTDIR, "ENOENT") => true,
+        // Somebody holds the lock.
+        ("pid file", libc::EAGAIN, "EEXIST") => fault.call == libc::SYS_flock,
+        // It was there, or is not there, again and again: somebody must be removing and making it all the time.
+        ("pid file", libc::ENOENT | libc::EEXIST, "EAGAIN") => true,
         _ => false,
     }
 }
@@ -430,7 +495,8 @@ fn files_after(seen: &Seen, daemon: Option<i32>) -> Files {
     let mut files = seen.after.clone();
     for (name, text) in &mut files {
         if ["pid", "new"].contains(&name.as_str()) {
-            let lock = if seen.owner == Some(pid) { "locked by it".to_owned() } else { format!("locked by {:?}", seen.owner) };
+            let lock =
+                if seen.owner == Some(pid) { "locked by it".to_owned() } else { format!("locked by {:?}", seen.owner) };
             *text = format!("{}, {lock}", text.replace(&pid.to_string(), "PID"));
         }
     }

@@ -167,6 +167,7 @@ fn judged(reference: &Reference, fault: &Fault) -> String {
             Verdict::Success => return "success".to_owned(),
             Verdict::Killed => return "killed".to_owned(),
             Verdict::Failure(step, errno) => return format!("failure\t{step}\t{errno}"),
+            Verdict::Limit(why) => return format!("limit\t{why}"),
             Verdict::Broken(why) => return format!("broken\t{why}"),
         }
     }
@@ -193,21 +194,26 @@ fn replay(line: &str) {
 
 /// What came of a sweep.
 struct Report {
-    counts: BTreeMap<String, [usize; 5]>,
+    counts: BTreeMap<String, [usize; 6]>,
+    /// Where the promise ends, and how often that was met.
+    limits: BTreeMap<String, usize>,
     broken: Vec<String>,
 }
 
 impl Report {
     fn of(plans: &[Plan], jobs: &[(usize, Fault)], said: &[String]) -> Self {
-        let mut report = Self { counts: BTreeMap::new(), broken: vec![] };
+        let mut report = Self { counts: BTreeMap::new(), limits: BTreeMap::new(), broken: vec![] };
         for ((plan, fault), said) in jobs.iter().zip(said) {
             let name = &plans[*plan].name;
-            let column = ["success", "failure", "killed", "unmet"]
+            let column = ["success", "failure", "killed", "unmet", "limit"]
                 .iter()
                 .position(|word| said.split('\t').next() == Some(word))
-                .unwrap_or(4);
+                .unwrap_or(5);
             report.counts.entry(name.clone()).or_default()[column] += 1;
-            if column == 4 {
+            if let ("limit", why) = said.split_once('\t').unwrap_or_default() {
+                *report.limits.entry(why.to_owned()).or_default() += 1;
+            }
+            if column == 5 {
                 report.broken.push(format!("UNTTY_FAULT='{name} | {fault}': {said}"));
             }
         }
@@ -217,8 +223,12 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(formatter, "{:>9} {:>9} {:>9} {:>9} {:>9}", "success", "failure", "killed", "unmet", "broken")?;
-        let mut total = [0; 5];
+        writeln!(
+            formatter,
+            "{:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "success", "failure", "killed", "unmet", "limit", "broken"
+        )?;
+        let mut total = [0; 6];
         for (name, counts) in &self.counts {
             counts.iter().for_each(|count| write!(formatter, "{count:>9} ").expect("memory"));
             writeln!(formatter, " {name}")?;
@@ -226,6 +236,9 @@ impl std::fmt::Display for Report {
         }
         total.iter().for_each(|count| write!(formatter, "{count:>9} ").expect("memory"));
         writeln!(formatter, " in all")?;
+        for (why, count) in &self.limits {
+            writeln!(formatter, "limit, {count} times: {why}")?;
+        }
         self.broken.iter().try_for_each(|line| writeln!(formatter, "{line}"))
     }
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::c_int;
 use untty::text::Text;
-use untty::{Errno, sys};
+use untty::{Errno, sys, uninterrupted};
 
 /// Exit status: this command failed.
 pub(crate) const UNTTY_FAILED: c_int = 125;
@@ -85,13 +85,9 @@ pub(crate) fn print(text: &[u8]) -> Result<(), Told> {
 }
 
 fn write_all(fd: c_int, mut bytes: &[u8]) -> Result<(), Errno> {
-    const INTERRUPTED: Errno = Errno::new(4);
     while !bytes.is_empty() {
-        match sys::write(fd, bytes) {
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(errno) if errno == INTERRUPTED => {}
-            Err(errno) => return Err(errno),
-        }
+        let count = uninterrupted(|| sys::write(fd, bytes))?;
+        bytes = bytes.get(count..).unwrap_or_default();
     }
     Ok(())
 }

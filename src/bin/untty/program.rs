@@ -2,7 +2,7 @@
 
 use crate::arguments::{Arguments, Text};
 use core::ffi::{CStr, c_char};
-use untty::{Environment, Errno, sys};
+use untty::{Environment, Errno, sys, uninterrupted};
 
 pub(crate) const NO_SUCH_FILE: Errno = Errno::new(2);
 const IS_NO_PROGRAM: Errno = Errno::new(8);
@@ -183,7 +183,7 @@ fn absolute(path: &[u8]) -> Result<Path, Errno> {
     let (mut current, mut length) = ([0; PATH_MAX], 0);
     if path.first() != Some(&b'/') {
         // A directory that is gone has nothing in it: ENOENT.
-        length = sys::getcwd(&mut current)?.saturating_sub(1);
+        length = uninterrupted(|| sys::getcwd(&mut current))?.saturating_sub(1);
     }
     let separator: &[u8] = if length == 0 { b"" } else { b"/" };
     join([current.get(..length).unwrap_or_default(), separator, path]).ok_or(TOO_LONG)
@@ -191,8 +191,8 @@ fn absolute(path: &[u8]) -> Result<Path, Errno> {
 
 fn executable(path: &Path) -> Result<(), Errno> {
     let path = path.as_c_str().ok_or(TOO_LONG)?;
-    if sys::stat(path)?.mode & sys::S_IFMT != sys::S_IFREG {
+    if uninterrupted(|| sys::stat(path))?.mode & sys::S_IFMT != sys::S_IFREG {
         return Err(NO_ACCESS);
     }
-    sys::access(path, sys::X_OK)
+    uninterrupted(|| sys::access(path, sys::X_OK))
 }

@@ -2,7 +2,7 @@
 
 use super::{Entry, MOST_GROUPS, NO_ENTRY, Name, TOO_MANY, Wanted, id};
 use core::ffi::{CStr, c_int};
-use untty::{Errno, sys};
+use untty::{Errno, sys, uninterrupted};
 
 const PASSWD: &CStr = c"/etc/passwd";
 const GROUP: &CStr = c"/etc/group";
@@ -78,7 +78,7 @@ struct File {
 impl File {
     /// `None` when it does not exist: a small image has none.
     fn open(path: &CStr) -> Result<Option<Self>, Errno> {
-        match sys::open(path, sys::O_RDONLY | sys::O_CLOEXEC, 0) {
+        match uninterrupted(|| sys::open(path, sys::O_RDONLY | sys::O_CLOEXEC, 0)) {
             Ok(fd) => Ok(Some(Self { fd, buffer: [0; 512], at: 0, filled: 0 })),
             Err(errno) if errno == NO_ENTRY => Ok(None),
             Err(errno) => Err(errno),
@@ -86,15 +86,9 @@ impl File {
     }
 
     fn peek(&mut self) -> Result<Option<u8>, Errno> {
-        const INTERRUPTED: Errno = Errno::new(4);
         if self.at == self.filled {
             self.at = 0;
-            self.filled = loop {
-                match sys::read(self.fd, &mut self.buffer) {
-                    Err(errno) if errno == INTERRUPTED => {}
-                    result => break result?,
-                }
-            };
+            self.filled = uninterrupted(|| sys::read(self.fd, &mut self.buffer))?;
         }
         Ok(self.buffer.get(..self.filled).and_then(|filled| filled.get(self.at)).copied())
     }
