@@ -3,6 +3,7 @@
 use crate::error::{Errno, Error, Step};
 use crate::fds::uninterrupted;
 use crate::sys::{self, PollFd, SignalSet, Timespec};
+use core::hint;
 use core::time::Duration;
 
 /// A millisecond, for who waits for what no event tells.
@@ -10,8 +11,13 @@ use core::time::Duration;
 /// Where nobody may wait it is busy for so long: that others have no time to end would be taken for their refusal.
 pub(crate) fn pause() {
     const MILLISECOND: Timespec = Timespec { seconds: 0, nanoseconds: 1_000_000 };
-    let Ok(start) = now() else { return };
-    while sys::ppoll(&mut [], Some(MILLISECOND), None).is_err() && now().is_ok_and(|now| now < start + 1000) {}
+    let start = now();
+    if sys::ppoll(&mut [], Some(MILLISECOND), None).is_err() {
+        let is_early = |start| now().is_ok_and(|now| now < start + 1000);
+        while start.is_ok_and(is_early) {
+            hint::spin_loop();
+        }
+    }
 }
 
 /// A moment on the monotonic clock after which nobody waits; or none.

@@ -19,6 +19,7 @@ mod faults {
     pub mod entry;
     pub mod inject;
     pub mod look;
+    pub mod peers;
     pub mod plans;
     pub mod promise;
     pub mod sweep;

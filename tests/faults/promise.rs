@@ -50,6 +50,8 @@ pub struct Reference {
     /// Every call of every process.
     pub made: BTreeMap<Role, Vec<Made>>,
     daemon: Look,
+    /// Who becomes the daemon.
+    role: Role,
     files: Files,
     heard: Vec<String>,
     outcome: Outcome,
@@ -170,6 +172,7 @@ impl Reference {
             plan: plan.clone(),
             made: seen.record.made.clone(),
             daemon: normal(&seen, &daemon.look),
+            role: daemon.role.clone(),
             files: files_after(&seen, Some(daemon.pid)),
             heard: without(&seen.heard, daemon.pid),
             outcome: plain(&seen.record.outcome, daemon.pid),
@@ -296,12 +299,16 @@ impl Reference {
     }
 
     /// The fault's own signal has ended a daemon that was complete, and of which the caller had been told.
-    fn ended_afterwards(&self, fault: &Fault, record: &Record) -> bool {
-        let Some(daemon) = Role::parse("daemon").filter(|role| *role == fault.role) else { return false };
-        let told = self.made.get(&daemon).and_then(|made| made.iter().rposition(|made| made.number == libc::SYS_write));
-        // A signal at a call comes when that is done, or later.
-        let made = record.made.get(&daemon).map_or(0, Vec::len);
-        let was_told = told.is_some_and(|told| made > told);
+    pub fn ended_afterwards(&self, fault: &Fault, record: &Record) -> bool {
+        let daemon = self.role.clone();
+        if daemon != fault.role {
+            return false;
+        }
+        let writes = |made: &BTreeMap<Role, Vec<Made>>| {
+            made.get(&daemon).map_or(0, |made| made.iter().filter(|made| made.number == libc::SYS_write).count())
+        };
+        // What it tells is the last that it writes. A signal at a call comes when that is done, or later.
+        let was_told = writes(&self.made) > 0 && writes(&record.made) >= writes(&self.made);
         match fault.what {
             What::Signal(signal) => {
                 let by_it = |dead: &(Role, i32, End, bool)| {
@@ -324,15 +331,20 @@ impl Reference {
             return Err(format!("no daemon; there are {}", who(&record.present)));
         };
         nobody_else(record, Some(daemon.pid))?;
-        let differences = harness::differences(&self.daemon, &normal(seen, &daemon.look));
-        if !differences.is_empty() {
-            return Err(format!("the daemon is another: {}", differences.join("; ")));
+        if let Some(differences) = self.differs(seen, daemon) {
+            return Err(format!("the daemon is another: {differences}"));
         }
         let differences = harness::differences(&self.files, &files_after(seen, Some(daemon.pid)));
         if !differences.is_empty() {
             return Err(format!("files differ: {}", differences.join("; ")));
         }
         Ok(())
+    }
+
+    /// In what the daemon is not the one that it is when nothing fails.
+    pub fn differs(&self, seen: &Seen, daemon: &Present) -> Option<String> {
+        let differences = harness::differences(&self.daemon, &normal(seen, &daemon.look));
+        (!differences.is_empty()).then(|| differences.join("; "))
     }
 
     /// It claims that there is no daemon, and why.

@@ -2,6 +2,7 @@
 
 use super::calls;
 use super::inject::{self, Fault};
+use super::peers;
 use super::plans::{self, Plan};
 use super::promise::{self, Reference, Verdict};
 use crate::harness::{self, helper};
@@ -16,12 +17,30 @@ pub fn main() {
     if let Ok(line) = env::var("UNTTY_FAULT") {
         return replay(&line);
     }
+    if let Some(peers) = peers::all().filter(|_| env::args().nth(1).is_none()) {
+        return compare(&peers);
+    }
     let is_helper = env::args().nth(1).is_some_and(|word| word == "helper");
     let _workshop = (!is_helper).then(plans::build);
     harness::main(
         &[("the_promise_holds_under_every_fault", the_promise_holds_under_every_fault)],
         &[("worker", worker), ("entry", super::entry::entry)],
     );
+}
+
+/// Every fault for every peer, and the table of it.
+fn compare(peers: &[peers::Peer]) {
+    let mut jobs = Vec::new();
+    for (index, peer) in peers.iter().enumerate() {
+        let faults = Worker::start().faults(index).unwrap_or_else(|why| panic!("{}: {why}", peer.plan.name));
+        jobs.extend(faults.into_iter().map(|fault| (index, fault)));
+    }
+    fastrand::Rng::with_seed(0).shuffle(&mut jobs);
+    let said = sweep(&jobs);
+    for ((index, fault), said) in jobs.iter().zip(&said).filter(|(_, said)| *said != "true" && *said != "unmet") {
+        eprintln!("{} | {fault}: {said}", peers[*index].plan.name);
+    }
+    print!("{}", peers::table(peers, &jobs, &said));
 }
 
 /// How many faults a sample has.
@@ -131,21 +150,29 @@ impl Drop for Worker {
 /// The helper: `PLAN<tab>faults` or `PLAN<tab>FAULT` a line.
 fn worker(_: &[String]) {
     inject::prepare();
-    let plans = plans::all();
+    let are_peers = peers::all().is_some();
+    let plans = peers::all().map_or_else(plans::all, |peers| peers.into_iter().map(|peer| peer.plan).collect());
     let mut references: BTreeMap<usize, Result<Reference, String>> = BTreeMap::new();
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let (plan, order) = line.split_once('\t').expect("an order");
         let index: usize = plan.parse().expect("a plan");
-        let reference = references.entry(index).or_insert_with(|| proven(&plans[index]));
+        let reference = references
+            .entry(index)
+            .or_insert_with(|| if are_peers { Reference::record(&plans[index]) } else { proven(&plans[index]) });
         match (order, reference) {
             (_, Err(why)) => println!("unproven: {}", why.replace('\n', " ")),
             ("faults", Ok(reference)) => {
-                let faults = calls::faults(&reference.made, reference.plan.has_deadline);
+                let faults = if are_peers {
+                    peers::faults(&reference.made)
+                } else {
+                    calls::faults(&reference.made, reference.plan.has_deadline)
+                };
                 println!("{}", faults.len());
                 faults.iter().for_each(|fault| println!("{fault}"));
             }
             (order, Ok(reference)) => {
                 let fault = Fault::parse(order).expect("a fault");
+                let judged = if are_peers { peers::judged } else { judged };
                 println!("{}", judged(reference, &fault).replace('\n', "\\n"));
             }
         }
@@ -177,7 +204,8 @@ fn judged(reference: &Reference, fault: &Fault) -> String {
 fn replay(line: &str) {
     let _workshop = plans::build();
     let (name, fault) = line.split_once(" | ").expect("PLAN | FAULT");
-    let plan = plans::all().into_iter().find(|plan| plan.name == name).expect("a plan of that name");
+    let plans = peers::all().map_or_else(plans::all, |peers| peers.into_iter().map(|peer| peer.plan).collect());
+    let plan = plans.into_iter().find(|plan| plan.name == name).expect("a plan of that name");
     let fault = Fault::parse(fault);
     inject::prepare();
     let reference = Reference::record(&plan);
@@ -189,6 +217,7 @@ fn replay(line: &str) {
     }
     if let (Ok(reference), Some(fault)) = (&reference, &fault) {
         println!("{:?}", reference.judge(fault, &seen));
+        println!("as a peer: {}", peers::judge(reference, fault, &seen));
     }
 }
 
