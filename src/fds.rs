@@ -7,6 +7,9 @@ use core::mem::{self, MaybeUninit};
 use core::slice;
 
 /// Repeats a call that a signal interrupts: EINTR never changes an outcome. Not for `close`, see [`close`].
+///
+/// # Errors
+/// The call's own.
 pub fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {

@@ -285,6 +285,7 @@ impl Listener {
                 // It was ready, and has done what it had to.
                 Ok(Event::Said(Message::GaveUp(0))) => break,
                 Ok(Event::Said(Message::GaveUp(status))) => return Ok(Outcome::GaveUp(status)),
+                Ok(Event::Said(Message::Failed(error))) => return Err(error),
                 Ok(_) => return Err(DEAD),
                 Err(_) => break, // the time is over
             }
@@ -393,6 +394,9 @@ fn end_leader(leader: c_int) -> Result<(), Errno> {
             return Ok(()); // reaped, perhaps by a handler of the caller's
         }
         killed = sys::kill(leader, sys::SIGKILL);
+        if killed == Err(Errno::ESRCH) {
+            return Ok(());
+        }
         let reaped = if killed.is_ok() { sys::wait_and_reap(leader).map(Some) } else { sys::reap(leader) };
         if let Ok(Some(_)) = reaped {
             return Ok(());

@@ -446,7 +446,7 @@ fn watch(leader: c_int, daemon: c_int, listener: &Listener, reporter: &Reporter,
     let message = message.unwrap_or_else(Message::Failed);
     if let Err(error) = reporter.tell(message) {
         // The caller was killed. Nobody learns that there is a daemon, so there shall be none; nor this leader.
-        if let Message::Ready(daemon) = message {
+        if sys::is_child(daemon).is_ok() {
             end(daemon);
         }
         // Ignored, and so are those of the last words: there is nobody.
@@ -469,14 +469,13 @@ fn has_executed(leader: c_int, daemon: c_int) -> Result<(), Error> {
 /// The program has been executed, and the caller waits until it is ready. The leader, which is its parent, waits for
 /// its death; or until it shall be ended: when the caller says so, or is dead, and nobody would learn that it is ready.
 fn watch_on(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Message, Error> {
-    let ended = until_it_ends(daemon, reporter, watching);
-    if !matches!(ended, Ok(Some(_))) {
-        end(daemon);
+    // On an error, the caller decides: the program may just have told it that it is ready.
+    match until_it_ends(daemon, reporter, watching)? {
+        Some(sys::End::Exited(status)) => return Ok(Message::GaveUp(status)),
+        Some(sys::End::Killed) => {}
+        None => end(daemon),
     }
-    match ended? {
-        Some(sys::End::Exited(status)) => Ok(Message::GaveUp(status)),
-        Some(sys::End::Killed) | None => Err(Error::new(Step::Wait, Errno::ESRCH)),
-    }
+    Err(Error::new(Step::Wait, Errno::ESRCH))
 }
 
 /// How it has ended; `None` when it shall be ended.

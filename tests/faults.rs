@@ -17,12 +17,15 @@ mod harness;
 mod faults {
     pub mod calls;
     pub mod entry;
+    pub mod findings;
     pub mod inject;
     pub mod look;
     pub mod peers;
     pub mod plans;
     pub mod promise;
+    pub mod report;
     pub mod sweep;
+    pub mod worker;
 }
 
 #[cfg(target_arch = "x86_64")]

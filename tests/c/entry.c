@@ -28,7 +28,7 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "return") == 0)
             options.flags |= UNTTY_RETURN_IN_CALLER;
         else if (strcmp(argv[i], "deadline") == 0)
-            options.deadline_ms = 1000;
+            options.deadline_ms = 2000;
         else if (strcmp(argv[i], "handle") == 0)
             with_handle = 1;
         else if (strcmp(argv[i], "pid") == 0 && i + 1 < argc)
@@ -38,7 +38,11 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "daemon") == 0) {
         result = untty_daemon(0, 0);
         if (result < 0)
-            error.errnum = result == -1 ? errno : -result;
+#ifdef RAW
+            error.errnum = -result;
+#else
+            error.errnum = errno;
+#endif
     } else {
         result = untty_detach(&options, with_handle ? &handle : NULL, &error);
     }

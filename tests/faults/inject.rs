@@ -5,6 +5,8 @@
 //! holds those that say that they are complete ([`marker`]) until the whole tree has come to rest: everything is then
 //! dead, held, or has not moved for a long time, which is a hang.
 
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "registers are both")]
+
 use super::calls;
 use super::look::{self, Look};
 use crate::harness::End;
@@ -14,7 +16,7 @@ use nix::unistd::{ForkResult, Pid};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// What the programs under test say to the injector: `prctl(MAGIC, WORD, a, b, 0)`, which is EINVAL without one.
@@ -33,7 +35,7 @@ pub mod marker {
 
     /// The word and its arguments, if that call is one.
     pub fn of(number: c_long, arguments: &[u64; 6]) -> Option<(c_long, [i32; 2])> {
-        let [magic, word, first, second, ..] = arguments.map(u64::cast_signed);
+        let [magic, word, first, second, ..] = arguments.map(|argument| argument as i64);
         let narrow = |value: i64| i32::try_from(value).unwrap_or(-1);
         (number == libc::SYS_prctl && magic == MAGIC).then(|| (word, [narrow(first), narrow(second)]))
     }
@@ -244,6 +246,8 @@ struct Tracee {
     held: Option<i64>,
     /// What its call shall return.
     answer: Option<i64>,
+    /// The count that its call was meant to be made with.
+    count: Option<u64>,
     dead: bool,
 }
 
@@ -257,6 +261,7 @@ struct Injector<'a> {
     entry: Option<(u64, i64)>,
     /// Who is held up, and by what.
     held_up: Option<(i32, What)>,
+    held_up_since: Instant,
     record: Record,
     verbose: bool,
     start: Instant,
@@ -264,8 +269,10 @@ struct Injector<'a> {
 
 /// How long the others must be still before who is held up may go on.
 const STILL: Duration = Duration::from_millis(15);
+/// How long somebody is held up at most, when the others look for him again and again.
+const LONG: Duration = Duration::from_millis(100);
 /// How many calls all may make before that is a hang too.
-const TOO_MANY: usize = 20_000;
+const TOO_MANY: usize = 200_000;
 /// How long all may be still before it is a hang: longer than any wait of ours.
 const HANG: Duration = Duration::from_secs(8);
 
@@ -313,6 +320,7 @@ pub fn run(program: &Program<'_>, fault: Option<&Fault>, verbose: bool, at_rest:
         calls: 0,
         entry: None,
         held_up: None,
+        held_up_since: Instant::now(),
         record,
         verbose,
         start: Instant::now(),
@@ -329,8 +337,7 @@ pub fn run(program: &Program<'_>, fault: Option<&Fault>, verbose: bool, at_rest:
 }
 
 fn memory_file() -> OwnedFd {
-    // SAFETY: a name; the descriptor is ours.
-    unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"said".as_ptr(), libc::MFD_CLOEXEC)) }
+    nix::sys::memfd::memfd_create(c"said", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).expect("memory")
 }
 
 fn text(file: &OwnedFd) -> String {
@@ -383,7 +390,8 @@ fn start(program: &Program<'_>, output: &OwnedFd, errors: &OwnedFd) -> i32 {
 impl Injector<'_> {
     fn know(&mut self, pid: i32, role: Role) {
         self.record.roles.insert(pid, role.clone());
-        let tracee = Tracee { role, children: 0, made: 0, executed: false, held: None, answer: None, dead: false };
+        let tracee =
+            Tracee { role, children: 0, made: 0, executed: false, held: None, answer: None, count: None, dead: false };
         self.tracees.insert(pid, tracee);
     }
 
@@ -398,7 +406,7 @@ impl Injector<'_> {
     /// Lets all run until it has come to rest.
     fn watch(&mut self) {
         let mut still_since = Instant::now();
-        while self.calls < TOO_MANY && !self.tracees.values().all(|tracee| tracee.dead || tracee.held.is_some()) {
+        while self.calls < TOO_MANY && !self.is_at_rest() {
             let mut status = 0;
             // SAFETY: the status is ours.
             match unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::WNOHANG) } {
@@ -414,12 +422,21 @@ impl Injector<'_> {
                 pid => self.handle(pid, status),
             }
             still_since = Instant::now();
+            if self.held_up_since.elapsed() >= LONG {
+                self.go_on();
+            }
         }
         if let Some(tracee) = self.tracees.get(&self.caller) {
             if tracee.held == Some(marker::DAEMON) {
                 self.record.outcome = Outcome::IsDaemon;
             }
         }
+    }
+
+    /// Everybody is dead, or held and not just being killed.
+    fn is_at_rest(&self) -> bool {
+        self.tracees.values().all(|tracee| tracee.dead || tracee.held.is_some())
+            && self.tracees.iter().all(|(pid, tracee)| tracee.dead || look::is_stopped(*pid))
     }
 
     /// All are still: who is held up goes on. False if that is nobody.
@@ -558,6 +575,9 @@ impl Injector<'_> {
                 resume(pid, 0);
             }
             Some(Stop::Exit(result)) => {
+                if let Some(count) = self.tracees.get_mut(&pid).and_then(|tracee| tracee.count.take()) {
+                    set_count(pid, count);
+                }
                 let answer = self.tracees.get_mut(&pid).and_then(|tracee| tracee.answer.take());
                 if let Some(answer) = answer {
                     set_result(pid, answer);
@@ -605,7 +625,11 @@ impl Injector<'_> {
         match fault.what {
             What::Errno(errno) => self.fail(pid, made, errno),
             What::Short => {
-                shorten(pid, made);
+                let count = if made.number == libc::SYS_getdents64 { made.arguments[2] / 2 } else { 1 };
+                set_count(pid, count);
+                if let Some(tracee) = self.tracees.get_mut(&pid) {
+                    tracee.count = Some(made.arguments[2]);
+                }
                 resume(pid, 0);
             }
             What::Signal(signal) => {
@@ -617,15 +641,20 @@ impl Injector<'_> {
                 self.tell(pid, || "is stopped".to_owned());
                 send(pid, libc::SIGSTOP);
                 if fault.what == What::Pause {
-                    self.held_up = Some((pid, fault.what));
+                    self.hold_up(pid, fault.what);
                 }
                 resume(pid, 0);
             }
             What::Delay => {
                 self.tell(pid, || "is held up".to_owned());
-                self.held_up = Some((pid, fault.what));
+                self.hold_up(pid, fault.what);
             }
         }
+    }
+
+    fn hold_up(&mut self, pid: i32, what: What) {
+        self.held_up = Some((pid, what));
+        self.held_up_since = Instant::now();
     }
 
     fn fail(&mut self, pid: i32, made: Made, errno: i32) {
@@ -682,7 +711,7 @@ fn repeats(what: What, since: usize) -> bool {
 fn wait_for_a_child(patience: Duration) {
     let mut child = SigSet::empty();
     child.add(Signal::SIGCHLD);
-    let time = libc::timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
+    let time = libc::timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
     // SAFETY: the set and the time are ours.
     unsafe { libc::sigtimedwait(child.as_ref(), std::ptr::null_mut(), &raw const time) };
 }
@@ -718,7 +747,7 @@ fn stop_of(pid: i32) -> Option<Stop> {
         libc::PTRACE_SYSCALL_INFO_ENTRY => {
             // SAFETY: the kernel has filled the member that the operation names.
             let entry = unsafe { info.u.entry };
-            Some(Stop::Entry(Made { number: entry.nr.cast_signed(), arguments: entry.args }))
+            Some(Stop::Entry(Made { number: entry.nr as i64, arguments: entry.args }))
         }
         // SAFETY: as above.
         libc::PTRACE_SYSCALL_INFO_EXIT => Some(Stop::Exit(unsafe { info.u.exit.sval })),
@@ -734,12 +763,11 @@ fn skip(pid: i32) {
 }
 
 fn set_result(pid: i32, result: i64) {
-    change(pid, |registers| registers.rax = result.cast_unsigned());
+    change(pid, |registers| registers.rax = result as u64);
 }
 
-/// A read or write of one byte; a list of half the size (what does not fit into one byte is an error there).
-fn shorten(pid: i32, made: Made) {
-    let count = if made.number == libc::SYS_getdents64 { made.arguments[2] / 2 } else { 1 };
+/// The third argument. Whoever makes calls by itself relies on it to be the same afterwards.
+fn set_count(pid: i32, count: u64) {
     change(pid, |registers| registers.rdx = count);
 }
 

@@ -59,6 +59,11 @@ pub fn parent(pid: i32) -> Option<i32> {
     crate::harness::stat_fields(pid)?.get(1)?.parse().ok()
 }
 
+/// Whether it is stopped by who traces it.
+pub fn is_stopped(pid: i32) -> bool {
+    crate::harness::stat_fields(pid).is_some_and(|fields| fields[0] == "t")
+}
+
 /// Where the program begins when its loader is done: `AT_ENTRY`, see `getauxval(3)`.
 pub fn entry_point(pid: i32) -> Option<u64> {
     const AT_ENTRY: u64 = 9;

@@ -24,6 +24,8 @@ pub struct Plan {
     /// The caller's parent looks like runit, and the caller becomes the daemon itself.
     pub in_place: bool,
     pub is_command: bool,
+    /// Nothing is known of what it should be, but by what it is.
+    pub is_peer: bool,
     /// What the daemon must be, as far as it is not what it is by default.
     pub expected: Vec<(&'static str, String)>,
     /// Descriptors above 2 that it has.
@@ -44,6 +46,7 @@ impl Plan {
             supervisor: false,
             in_place: false,
             is_command: begin == Begin::Entry,
+            is_peer: false,
             expected: vec![],
             open: vec![],
         }
@@ -71,7 +74,7 @@ impl Plan {
     /// A peer, of whom nothing is known.
     pub fn peer(name: &str, begin: Begin, words: &str) -> Self {
         let mut plan = Self::new(name, words.split(' ').map(str::to_owned).collect(), begin);
-        plan.is_command = false;
+        (plan.is_command, plan.is_peer) = (false, true);
         plan.descriptors = Some(64); // some close all numbers up to the limit
         plan.environment = vec![("LC_ALL".into(), "C".into()), ("PATH".into(), "/usr/bin:/bin".into())];
         plan
@@ -106,7 +109,7 @@ impl Plan {
         self.with(|plan| plan.descriptors = Some(40))
     }
 
-    fn as_nobody(self) -> Self {
+    fn for_nobody(self) -> Self {
         self.expect("Uid", "65534 65534 65534 65534").expect("Gid", "65534 65534 65534 65534").expect("Groups", "65534")
     }
 
@@ -120,6 +123,9 @@ impl Plan {
     }
 }
 
+/// The C library's daemon(3), of which it is known what it hides.
+pub const DAEMON_3: &str = "daemon(3)";
+
 /// All of them. As an ordinary user, those that need root are left out.
 pub fn all() -> Vec<Plan> {
     let mut plans = vec![
@@ -131,9 +137,9 @@ pub fn all() -> Vec<Plan> {
             .expect("fd 0", "{S}/input 0100000")
             .expect("fd 1", "{S}/log 0502001")
             .expect("fd 2", "{S}/errors 0502001"),
-        Plan::command("-n -t 1 {PARK}").deadline(),
-        Plan::command("-R 7 -t 1 {PARK} -R 7").deadline(),
-        Plan::command("-P -p {S}/pid -o {S}/log -C {S} -m 77 -k 5 -n -t 1 park")
+        Plan::command("-n -t 2 {PARK}").deadline(),
+        Plan::command("-R 7 -t 2 {PARK} -R 7").deadline(),
+        Plan::command("-P -p {S}/pid -o {S}/log -C {S} -m 77 -k 5 -n -t 2 park")
             .deadline()
             .file("pid", "99999999\n")
             .with(|plan| plan.environment.push(("PATH".into(), "/nonexistent:{W}".into())))
@@ -160,11 +166,11 @@ pub fn all() -> Vec<Plan> {
             .forbid(libc::SYS_pselect6)
             .few_descriptors(),
         Plan::rust(&["return"]),
-        Plan::rust(&["deadline 1000"]).deadline(),
+        Plan::rust(&["deadline 2000"]).deadline(),
         Plan::rust(&["return", "pid_file {S}/pid", "stdout file {S}/log"])
             .file("pid", "99999999\n")
             .expect("fd 1", "{S}/log 0502001"),
-        Plan::rust(&["return", "no_zombies", "deadline 1000"]).deadline(),
+        Plan::rust(&["return", "no_zombies", "deadline 2000"]).deadline(),
         Plan::rust(&["return", "tell", "pid_file {S}/pid"]).with(|plan| {
             plan.supervisor = true;
             plan.environment.push(("NOTIFY_SOCKET".into(), "{S}/notify".into()));
@@ -178,20 +184,21 @@ pub fn all() -> Vec<Plan> {
     if harness::is_root() {
         plans.extend([
             Plan::command("-u nobody -p {S}/pid -o {S}/log {PARK}")
-                .as_nobody()
+                .for_nobody()
                 .expect("fd 1", "{S}/log 0502001")
                 .expect("fd 2", "{S}/log 0502001"),
-            Plan::command("-u nobody -r {S} -n -t 1 /park")
+            Plan::command("-u nobody -r {S} -n -t 2 /park")
                 .deadline()
-                .as_nobody()
+                .for_nobody()
                 .file("park", "{PARK}")
                 .expect("root", "{S}")
                 .expect("cwd", "{S}"),
             Plan::rust(&["return", "user 65534 65534 65534 7", "pid_file {S}/pid"])
-                .as_nobody()
+                .for_nobody()
                 .expect("Groups", "7 65534"),
         ]);
     }
+    plans.push(Plan::peer(DAEMON_3, Begin::Marker, "{W}/daemon_3"));
     plans
 }
 
@@ -218,7 +225,8 @@ pub fn build() -> Scratch {
     harness::make(&[format!("BACKEND={backend}")]);
     let include = root.join("include").display().to_string();
     let library = root.join(format!("target/c/{backend}/libuntty.a"));
-    compile("entry", &["-I", &include], &[root.join("tests/c/entry.c"), library]);
+    let backend_is = if cfg!(feature = "libc") { "-DLIBC" } else { "-DRAW" };
+    compile("entry", &[backend_is, "-I", &include], &[root.join("tests/c/entry.c"), library]);
     // SAFETY: no other thread runs yet.
     unsafe { std::env::set_var(WORKSHOP, scratch.path()) };
     scratch

@@ -509,7 +509,8 @@ fn files_after(seen: &Seen, daemon: Option<i32>) -> Files {
         if ["pid", "new"].contains(&name.as_str()) {
             let lock =
                 if seen.owner == Some(pid) { "locked by it".to_owned() } else { format!("locked by {:?}", seen.owner) };
-            *text = format!("{}, {lock}", text.replace(&pid.to_string(), "PID"));
+            let (mode, content) = text.split_once(' ').unwrap_or_default();
+            *text = format!("{mode} {}, {lock}", content.replace(&pid.to_string(), "PID"));
         }
     }
     files
