@@ -38,11 +38,16 @@ fn places(plan: &str, role: &str, call: &str, what: What, extent: Extent) -> (us
 
 /// What comes of each.
 fn outcomes(plan: &str, role: &str, call: &str, what: What, extent: Extent) -> Vec<String> {
+    let outcomes = outcomes_if_any(plan, role, call, what, extent);
+    assert!(!outcomes.is_empty(), "{role} makes no call {call}");
+    outcomes
+}
+
+/// The same, of calls that are not made every time.
+fn outcomes_if_any(plan: &str, role: &str, call: &str, what: What, extent: Extent) -> Vec<String> {
     let (index, faults) = places(plan, role, call, what, extent);
     let mut worker = Worker::start();
-    let outcomes: Vec<String> = faults.iter().map(|fault| worker.ask(&format!("{index}\t{fault}"))).collect();
-    assert!(!outcomes.is_empty(), "{role} makes that call");
-    outcomes
+    faults.iter().map(|fault| worker.ask(&format!("{index}\t{fault}"))).collect()
 }
 
 const EVERYWHERE: [Extent; 2] = [Extent::Once, Extent::Persistent];
@@ -50,7 +55,7 @@ const EVERYWHERE: [Extent; 2] = [Extent::Once, Extent::Persistent];
 const PLAIN: &str = "untty {PARK}";
 const NOTIFY: &str = "untty -n -t 2 {PARK}";
 const NEWLINE: &str = "untty -R 7 -t 2 {PARK} -R 7";
-const PID_FILE: &str = "untty -p {S}/pid {PARK}";
+const NEW_PID_FILE: &str = "untty -p {S}/new -o {S}/log -e {S}/errors -i {S}/input {PARK}";
 
 /// The yardstick measures: where daemon(3) claims a daemon that is not there, that is seen.
 fn what_daemon_3_hides_is_found() {
@@ -90,7 +95,7 @@ fn a_leader_that_is_not_reaped_at_once_is_reaped_later() {
 fn a_leader_that_cannot_wait_ends_no_daemon_that_is_ready() {
     for plan in [NOTIFY, NEWLINE] {
         for extent in EVERYWHERE {
-            let said = outcomes(plan, "leader", "ppoll", What::Errno(libc::ENOMEM), extent);
+            let said = outcomes_if_any(plan, "leader", "ppoll", What::Errno(libc::ENOMEM), extent);
             let is_true = |said: &String| said == "success" || said == "unmet" || said == "failure\twait\tENOMEM";
             assert!(said.iter().all(is_true), "{said:?}");
         }
@@ -143,7 +148,9 @@ fn an_exec_that_a_filter_hides_is_no_success() {
 fn a_pid_file_is_put_back_where_nobody_may_wait() {
     let plan = "rust return, pid_file {S}/pid, stdout file {S}/log";
     let said = outcomes(plan, "caller", "ppoll", What::Errno(libc::EPERM), Extent::Persistent);
-    assert!(said.iter().all(|said| ["failure\twait\tEPERM", "success"].contains(&said.as_str())), "{said:?}");
+    // On a machine that is very busy, what was killed may once take longer to end than it is waited for.
+    let is_true = |said: &String| said == "success" || said == "failure\twait\tEPERM" || said.starts_with("once");
+    assert!(said.iter().all(is_true), "{said:?}");
 }
 
 fn a_pid_file_is_made_under_interruptions() {
@@ -151,7 +158,7 @@ fn a_pid_file_is_made_under_interruptions() {
         [("caller", ["newfstatat", "fchmod", "flock"]), ("daemon", ["fchmod", "ftruncate", "pwrite64"])]
     {
         for call in calls.into_iter().filter(|call| cfg!(feature = "libc") || *call != "newfstatat") {
-            let said = outcomes(PID_FILE, role, call, What::Errno(libc::EINTR), Extent::Persistent);
+            let said = outcomes(NEW_PID_FILE, role, call, What::Errno(libc::EINTR), Extent::Persistent);
             assert!(said.iter().all(|said| said == "success"), "{role} {call}: {said:?}");
         }
     }
