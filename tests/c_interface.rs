@@ -7,9 +7,10 @@
 
 mod harness;
 
-use harness::{End, Event, Meeting, PATIENCE, Scratch, State, Visitor, Warden, differences, is_root, run};
+use harness::{
+    End, Event, Meeting, PATIENCE, ROOT, Scratch, State, Visitor, Warden, differences, is_root, make, run, succeed,
+};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +96,6 @@ fn main() {
 
 // The workshop: what is built, once in this process.
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const BACKENDS: [&str; 2] = ["libc", "raw"];
 const STRICT: [&str; 5] = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
@@ -130,40 +130,6 @@ extern "C" fn remove_workshop() {
 /// A directory of this process's.
 fn workshop() -> &'static Path {
     WORKSHOP.get_or_init(Scratch::new).path()
-}
-
-/// Runs a command that has to succeed; returns what it printed.
-fn succeed(command: &mut Command) -> String {
-    let (status, output, errors) = run(command);
-    assert!(status.success(), "{command:?}: {status}\n{output}{errors}");
-    output
-}
-
-/// `make`, as somebody would type it: nothing of this test's own cargo or make may leak into it. One at a time, in
-/// whatever test binary.
-fn make(arguments: &[String]) {
-    let target = Path::new(ROOT).join("target");
-    fs::create_dir_all(&target).expect("target/");
-    let lock = fs::File::create(target.join("c-interface.lock")).expect("a lock file");
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive).expect("a lock");
-    let mut make = Command::new("make");
-    for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS", "BACKEND", "TARGET", "CROSS"] {
-        make.env_remove(name);
-    }
-    for name in [
-        "PREFIX",
-        "LIBDIR",
-        "INCLUDEDIR",
-        "BINDIR",
-        "MANDIR",
-        "DESTDIR",
-        "CARGO_TARGET_DIR",
-        "CARGO_BUILD_TARGET",
-        "CARGO_ENCODED_RUSTFLAGS",
-    ] {
-        make.env_remove(name);
-    }
-    succeed(make.arg("-C").arg(ROOT).args(arguments));
 }
 
 /// Where a backend's library is installed.

@@ -29,6 +29,9 @@ use std::{env, fs, process, thread};
 /// Long enough for the slowest machine; nothing waits for it to pass.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the package is.
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
 pub type Test = (&'static str, fn());
 pub type Helper = (&'static str, fn(&[String]));
 
@@ -322,6 +325,40 @@ pub fn run(command: &mut Command) -> (ExitStatus, String, String) {
     let output = command.stdin(Stdio::null()).output().expect("the command can be started");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (output.status, text(output.stdout), text(output.stderr))
+}
+
+/// Runs a command that has to succeed; returns what it printed.
+pub fn succeed(command: &mut Command) -> String {
+    let (status, output, errors) = run(command);
+    assert!(status.success(), "{command:?}: {status}\n{output}{errors}");
+    output
+}
+
+/// `make`, as somebody would type it: nothing of this test's own cargo or make may leak into it. One at a time, in
+/// whatever test binary.
+pub fn make(arguments: &[String]) {
+    let target = Path::new(ROOT).join("target");
+    fs::create_dir_all(&target).expect("target/");
+    let lock = fs::File::create(target.join("c-interface.lock")).expect("a lock file");
+    let _lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).expect("a lock");
+    let mut make = Command::new("make");
+    for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS", "BACKEND", "TARGET", "CROSS"] {
+        make.env_remove(name);
+    }
+    for name in [
+        "PREFIX",
+        "LIBDIR",
+        "INCLUDEDIR",
+        "BINDIR",
+        "MANDIR",
+        "DESTDIR",
+        "CARGO_TARGET_DIR",
+        "CARGO_BUILD_TARGET",
+        "CARGO_ENCODED_RUSTFLAGS",
+    ] {
+        make.env_remove(name);
+    }
+    succeed(make.arg("-C").arg(ROOT).args(arguments));
 }
 
 /// How a process that was waited for ended.
