@@ -175,6 +175,9 @@ fn replay_arguments(_: &[String]) {
     replay("arguments", fuzz_arguments::fuzz);
 }
 
+/// How a daemon has ended of which the caller says that there is none: as a failed step ends, or a failed start.
+const NO_DAEMON: [End; 2] = [End::Exited(1), End::Killed(libc::SIGKILL)];
+
 /// How the process that was started ended, and the others; nothing is left.
 fn ends(warden: &mut Warden) -> (End, Vec<End>) {
     let (mut caller, mut orphans) = (None, Vec::new());
@@ -188,7 +191,6 @@ fn ends(warden: &mut Warden) -> (End, Vec<End>) {
 }
 
 fn starts_of_the_corpus_end_in_one_daemon_or_a_defined_error() {
-    const ENDED: [End; 2] = [End::Exited(1), End::Killed(libc::SIGKILL)];
     let daemon = [End::Exited(options::DAEMON)];
     let gave_up = [End::Exited(options::GAVE_UP)];
     let mut outcomes = BTreeMap::<&str, u32>::new();
@@ -207,8 +209,14 @@ fn starts_of_the_corpus_end_in_one_daemon_or_a_defined_error() {
                 // It was supervised, and so the daemon itself.
                 End::Exited(options::DAEMON) if orphans.is_empty() => "stays",
                 End::Exited(options::GAVE_UP) if orphans.is_empty() || orphans == gave_up => "gave up",
-                End::Exited(options::FAILED) if orphans.is_empty() || orphans == gave_up => "error",
-                End::Exited(options::FAILED) if orphans.len() == 1 && ENDED.contains(&orphans[0]) => "error",
+                End::Exited(options::FAILED) if orphans == gave_up => "error",
+                End::Exited(options::FAILED | options::TIMED_OUT)
+                    if orphans.len() <= 1 && orphans.iter().all(|end| NO_DAEMON.contains(end)) =>
+                {
+                    "error"
+                }
+                // At the very deadline it may have got ready, and gone.
+                End::Exited(options::TIMED_OUT) if orphans == daemon => "error",
                 _ => panic!("{backend} {name}: {caller:?} {orphans:?} {:?}", warden.all_output()),
             };
             *outcomes.entry(outcome).or_default() += 1;
@@ -247,8 +255,10 @@ fn arguments_of_the_corpus_end_the_command_with_a_defined_status() {
             125..=127 => lines == 1 && said.ends_with(b"\n") && said.starts_with(b"untty: "),
             _ => false,
         };
-        // What there was of a daemon has ended as a failed step does.
-        let is_over = status == 0 || orphans.is_empty() || orphans == [End::Exited(1)];
+        // At the very deadline the program may have run to its end.
+        let late = said.ends_with(b": ETIMEDOUT\n");
+        let no_daemon = |end: &End| NO_DAEMON.contains(end) || late && *end == End::Exited(0);
+        let is_over = status == 0 || orphans.len() <= 1 && orphans.iter().all(no_daemon);
         assert!(is_right && is_over, "{name}: {status} {orphans:?} {}", said.escape_ascii());
         *statuses.entry(status).or_default() += 1;
     }

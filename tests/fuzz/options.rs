@@ -376,6 +376,7 @@ pub fn fuzz(world: &World, input: &[u8]) -> i32 {
 /// How a process that has performed an input ends, if it does not end as a caller ends.
 pub const FAILED: c_int = 10;
 pub const RETURNED: c_int = 11;
+pub const TIMED_OUT: c_int = 12;
 pub const DAEMON: c_int = 42;
 pub const GAVE_UP: c_int = 43;
 
@@ -401,7 +402,8 @@ pub fn perform(world: &World, input: &[u8]) -> c_int {
             if !stays {
                 start.judge(&fate, failure, &before);
             }
-            FAILED
+            let late = Failure { step: Step::Wait.number(), errnum: libc::ETIMEDOUT };
+            if failure == late { TIMED_OUT } else { FAILED }
         }
         _ => {
             assert!(result > 0 && start.has(RETURN_IN_CALLER), "{result}");

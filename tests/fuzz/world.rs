@@ -307,7 +307,7 @@ fn socket_of_length(first: u8, length: usize, most: usize, errno: c_int) -> (Vec
     let name: Vec<u8> = std::iter::once(first).chain(std::iter::repeat_n(b'x', length)).collect();
     let answer = match name.len() {
         1 if first == b'@' => Fails(libc::EAFNOSUPPORT),
-        1 => Fails(libc::ECONNREFUSED), // the root directory
+        1 => Unknown, // the root directory, which others must not even try
         taken if taken > most => Fails(libc::ENAMETOOLONG),
         _ => Fails(errno),
     };
