@@ -25,10 +25,14 @@ mod harness;
 mod messages;
 #[path = "fuzz/options.rs"]
 mod options;
+/// It compares with the C library's.
+#[cfg(feature = "libc")]
+#[path = "fuzz/users.rs"]
+mod users;
 #[path = "fuzz/world.rs"]
 mod world;
 
-use harness::{End, Event, ROOT, Scratch, Warden, helper, make, run, untty};
+use harness::{End, Event, Helper, ROOT, Scratch, Test, Warden, helper, make, run, untty};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -38,16 +42,22 @@ use untty::Step;
 use world::{Library, World, forbid_forks};
 
 fn main() {
-    harness::main(
-        harness::start::named![
-            starts_of_the_corpus_fail_as_foretold_where_nothing_can_be_forked,
-            starts_of_the_corpus_end_in_one_daemon_or_a_defined_error,
-            calls_of_the_corpus_keep_their_contracts,
-            arguments_of_the_corpus_mean_what_getopt_says,
-            arguments_of_the_corpus_end_the_command_with_a_defined_status,
-        ],
-        harness::start::named![replay_options, replay_calls, replay_arguments, perform, execute,],
+    let tests: &[Test] = harness::start::named![
+        starts_of_the_corpus_fail_as_foretold_where_nothing_can_be_forked,
+        starts_of_the_corpus_end_in_one_daemon_or_a_defined_error,
+        calls_of_the_corpus_keep_their_contracts,
+        arguments_of_the_corpus_mean_what_getopt_says,
+        arguments_of_the_corpus_end_the_command_with_a_defined_status,
+    ];
+    let helpers: &[Helper] = harness::start::named![replay_options, replay_calls, replay_arguments, perform, execute,];
+    #[cfg(feature = "libc")]
+    let with_users: (&[Test], &[Helper]) = (
+        harness::start::named![users_of_the_corpus_are_those_of_the_c_library,],
+        harness::start::named![replay_users,],
     );
+    #[cfg(not(feature = "libc"))]
+    let with_users: (&[Test], &[Helper]) = (&[], &[]);
+    harness::main(&[tests, with_users.0].concat(), &[helpers, with_users.1].concat());
 }
 
 const BACKENDS: [&str; 2] = ["libc", "raw"];
@@ -115,9 +125,15 @@ fn made(corpus: &BTreeMap<String, Vec<u8>>) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
+/// What a helper says first whose work this machine does not permit.
+const SKIPPED: &str = "SKIPPED ";
+
 /// Replays a target in a helper.
 fn replayed(name: &str, arguments: &[&str]) {
     let (status, told, errors) = run(helper(name).args(arguments));
+    if let Some(why) = told.strip_prefix(SKIPPED) {
+        return harness::start::skipped(why.trim_end());
+    }
     let input = told.lines().last();
     assert!(status.success(), "{name} {arguments:?}: {status}, of the input {input:?}\n{errors}");
 }
@@ -173,6 +189,20 @@ fn arguments_of_the_corpus_mean_what_getopt_says() {
 
 fn replay_arguments(_: &[String]) {
     replay("arguments", fuzz_arguments::fuzz);
+}
+
+#[cfg(feature = "libc")]
+fn users_of_the_corpus_are_those_of_the_c_library() {
+    let scratch = Scratch::new();
+    replayed("replay_users", &[scratch.path().to_str().unwrap()]);
+}
+
+#[cfg(feature = "libc")]
+fn replay_users(arguments: &[String]) {
+    match users::Database::mount(Path::new(&arguments[0])) {
+        Ok(database) => replay("users", |input| users::fuzz(&database, input)),
+        Err(why) => println!("{SKIPPED}{why}"),
+    }
 }
 
 /// How a daemon has ended of which the caller says that there is none: as a failed step ends, or a failed start.
