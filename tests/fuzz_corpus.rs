@@ -179,6 +179,7 @@ fn calls_of_the_corpus_keep_their_contracts() {
 
 fn replay_calls(arguments: &[String]) {
     let world = World::new(Library::load(Path::new(&arguments[0])), Path::new(&arguments[1]));
+    forbid_forks();
     replay("calls", |input| calls::fuzz(&world, input));
 }
 

@@ -16,7 +16,7 @@ pub fn fuzz(world: &World, input: &[u8]) {
         2 => closing(world, bytes),
         3 => files(world, bytes),
         4 => supervisors(world, bytes),
-        _ => nulls(world, bytes),
+        _ => refusals(world, bytes),
     }
 }
 
@@ -65,6 +65,7 @@ fn step_name(world: &World, step: c_int) {
 /// What a child is to do that has the memory, but descriptors of its own.
 struct Closing {
     close_except: unsafe extern "C" fn(c_int, *const c_int, usize) -> c_int,
+    close_from: unsafe extern "C" fn(c_int) -> c_int,
     lowest: c_int,
     keep: [c_int; 64],
     count: usize,
@@ -78,6 +79,7 @@ fn closing(world: &World, bytes: &mut Bytes<'_>) {
     const STACK: usize = 1 << 18;
     let mut plan = Closing {
         close_except: world.library.untty_close_except,
+        close_from: world.library.untty_close_from,
         lowest: bytes.number(),
         keep: [-1; 64],
         count: usize::from(bytes.byte()) % 65,
@@ -109,7 +111,10 @@ extern "C" fn close_and_look(plan: *mut c_void) -> c_int {
     }
     let mut before = [false; 320];
     before.iter_mut().zip(0..).for_each(|(before, fd)| *before = is_open(fd));
-    plan.result = unsafe { (plan.close_except)(plan.lowest, plan.keep.as_ptr(), plan.count) };
+    plan.result = match plan.count {
+        0 => unsafe { (plan.close_from)(plan.lowest) },
+        count => unsafe { (plan.close_except)(plan.lowest, plan.keep.as_ptr(), count) },
+    };
     for (before, fd) in before.into_iter().zip(0..) {
         let stays = before && (fd < plan.lowest || plan.keep.iter().take(plan.count).any(|kept| *kept == fd));
         if is_open(fd) != stays {
@@ -157,14 +162,21 @@ fn supervisors(world: &World, bytes: &mut Bytes<'_>) {
     assert!((0..=3).contains(&supervisor), "{supervisor}");
 }
 
-/// NULL is an error where it is not allowed, and so is a count that memory cannot hold.
-fn nulls(world: &World, bytes: &mut Bytes<'_>) {
+/// NULL is an error where it is not allowed, and so is a count that memory cannot hold; and where nothing can be forked, no
+/// daemon comes of `untty_daemon`.
+fn refusals(world: &World, bytes: &mut Bytes<'_>) {
     let text = std::ffi::CString::new(bytes.text()).unwrap();
     let (which, lowest, count) = (bytes.byte(), bytes.number(), bytes.size().max(1));
     let mut failure = Failure { step: -7, errnum: -7 };
     let error = if which & 1 != 0 { ptr::null_mut() } else { &raw mut failure };
     let before = Snapshot::take();
     let none = ptr::null_mut();
+    if which & 8 != 0 {
+        let result = unsafe { (world.library.untty_daemon)(lowest, c_int::from(which & 1)) };
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        assert!(result == -libc::EAGAIN || result == -1 && errno == Some(libc::EAGAIN), "{result} {errno:?}");
+        return assert_eq!(Snapshot::take(), before);
+    }
     let (result, expected) = match which >> 1 & 3 {
         0 => (unsafe { (world.library.untty_ready)(none, error) }, Some(Step::Ready)),
         1 => (unsafe { (world.library.untty_notify)(none, text.as_ptr(), error) }, Some(Step::Notify)),

@@ -107,70 +107,65 @@ impl<'w> Start<'w> {
         let bytes = &mut Bytes(input);
         let [code, low, high, beyond, bits, ..] = bytes.take::<8>();
         let any_size = bytes.size();
-        let (flags, umask) = (bytes.word(), bytes.word());
-        let streams = [(); 3].map(|()| (bytes.word(), bytes.number(), bytes.byte()));
-        let (keep_count, group_count) = (bytes.size(), bytes.size());
-        let (deadline_ms, ready_fd, uid, gid) = (bytes.word(), bytes.number(), bytes.word(), bytes.word());
-        let [directory, pid_file, root, keep, groups, environment] = bytes.take();
-        let name = bytes.text();
-        let place = |choice| world.place(choice, &name);
-        let keep_list: Vec<c_int> = (0..bytes.byte()).map(|_| bytes.number()).collect();
-        let group_list: Vec<u32> = (0..bytes.byte()).map(|_| bytes.word()).collect();
-        let (variables, connects) = world.environment(bytes);
-        let mut start = Self {
-            world,
-            options: unsafe { mem::zeroed() },
-            seen: unsafe { mem::zeroed() },
-            beyond: None,
-            no_options: bits & 7 == 7,
-            with_handle: bits & 8 != 0,
-            with_error: bits & 16 == 0,
-            connects: Answer::Works,
-            directory: place(directory),
-            root: place(root),
-            files: streams.map(|(_, _, choice)| place(choice)),
-            pid_file: place(pid_file),
-            keep: keep_list,
-            groups: group_list,
-            environment: variables,
-        };
-        let path = |place: &Option<Place>| place.as_ref().map_or(ptr::null(), |place| place.path.as_ptr());
-        let mut index = 0;
-        let streams = streams.map(|(kind, fd, _)| {
-            index += 1;
-            Stdio { kind, fd, path: path(&start.files[index - 1]) }
-        });
-        let size = match code {
+        let mut options: Options = unsafe { mem::zeroed() };
+        options.size = match code {
             0 => KNOWN,
             255 => any_size,
             _ => usize::from(u16::from_le_bytes([low, high])) % (MOST + 16),
         };
-        start.options = Options {
-            size,
-            flags,
-            umask,
-            directory: path(&start.directory),
-            streams,
-            keep: if keep == 0 { ptr::null() } else { start.keep.as_ptr() },
-            keep_count: if keep == 0 { keep_count } else { count(keep_count, start.keep.len()) },
-            deadline_ms,
-            ready_fd,
-            pid_file: path(&start.pid_file),
-            root: path(&start.root),
-            groups: if groups == 0 { ptr::null() } else { start.groups.as_ptr() },
-            group_count: if groups == 0 { group_count } else { count(group_count, start.groups.len()) },
-            uid,
-            gid,
-            environment: if environment == 0 { ptr::null() } else { start.environment.as_ptr() },
+        let (files, [directory, pid_file, root, keep, groups, variables]) = read_numbers(&mut options, bytes);
+        let name = bytes.text();
+        let place = |choice| world.place(choice, &name);
+        let keep_list = (0..bytes.byte()).map(|_| bytes.number()).collect();
+        let group_list = (0..bytes.byte()).map(|_| bytes.word()).collect();
+        let (environment, connects) = world.environment(bytes);
+        let mut start = Self {
+            world,
+            options,
+            seen: options,
+            beyond: None,
+            no_options: bits & 7 == 7,
+            with_handle: bits & 8 != 0,
+            with_error: bits & 16 == 0,
+            connects,
+            directory: place(directory),
+            root: place(root),
+            files: files.map(place),
+            pid_file: place(pid_file),
+            keep: keep_list,
+            groups: group_list,
+            environment,
         };
+        start.point(keep != 0, groups != 0, variables != 0);
         start.seen = start.options.cut();
-        if size > KNOWN && size <= MOST && beyond != 0 {
-            start.beyond = Some(KNOWN + usize::from(beyond) * 16 % (size - KNOWN));
+        if start.seen.environment.is_null() {
+            start.connects = Answer::Works;
         }
-        if !start.seen.environment.is_null() {
-            start.connects = connects;
+        if (KNOWN + 1..=MOST).contains(&options.size) && beyond != 0 {
+            start.beyond = Some(KNOWN + usize::from(beyond) * 16 % (options.size - KNOWN));
         }
         start
+    }
+
+    /// The pointers, and counts that are true of what they point to.
+    fn point(&mut self, to_keep: bool, to_groups: bool, to_environment: bool) {
+        let path = |place: &Option<Place>| place.as_ref().map_or(ptr::null(), |place| place.path.as_ptr());
+        let options = &mut self.options;
+        options.directory = path(&self.directory);
+        options.pid_file = path(&self.pid_file);
+        options.root = path(&self.root);
+        options.streams.iter_mut().zip(&self.files).for_each(|(stream, place)| stream.path = path(place));
+        if to_keep {
+            options.keep = self.keep.as_ptr();
+            options.keep_count = count(options.keep_count, self.keep.len());
+        }
+        if to_groups {
+            options.groups = self.groups.as_ptr();
+            options.group_count = count(options.group_count, self.groups.len());
+        }
+        if to_environment {
+            options.environment = self.environment.as_ptr();
+        }
     }
 
     /// Whether this very process would become the daemon.
@@ -326,11 +321,30 @@ impl Options {
     /// What a library sees that believes the size: the words that are wholly there. Size and flags always are.
     fn cut(&self) -> Self {
         let mut seen: Self = unsafe { mem::zeroed() };
-        let words = self.size.min(KNOWN) / 8 * 8;
+        let words = self.size.min(KNOWN) / size_of::<usize>() * size_of::<usize>();
         unsafe { ptr::copy_nonoverlapping(ptr::from_ref(self).cast::<u8>(), (&raw mut seen).cast(), words) };
         seen.flags = self.flags;
         seen
     }
+}
+
+/// The members that are numbers, which may be any; and what shall be pointed to: by the streams, and by the others.
+fn read_numbers(options: &mut Options, bytes: &mut Bytes<'_>) -> ([u8; 3], [u8; 6]) {
+    options.flags = bytes.word();
+    options.umask = bytes.word();
+    let mut files = [0; 3];
+    for (stream, file) in options.streams.iter_mut().zip(&mut files) {
+        stream.kind = bytes.word();
+        stream.fd = bytes.number();
+        *file = bytes.byte();
+    }
+    options.keep_count = bytes.size();
+    options.group_count = bytes.size();
+    options.deadline_ms = bytes.word();
+    options.ready_fd = bytes.number();
+    options.uid = bytes.word();
+    options.gid = bytes.word();
+    (files, bytes.take())
 }
 
 /// More than memory can hold.

@@ -73,6 +73,7 @@ library! {
     untty_reopen_log(c_int, *const c_char, *mut Failure) -> c_int;
     untty_listen_fds(*const *const c_char) -> c_int;
     untty_supervisor(*const *const c_char) -> c_int;
+    untty_daemon(c_int, c_int) -> c_int;
     untty_close_from(c_int) -> c_int;
     untty_close_except(c_int, *const c_int, usize) -> c_int;
     untty_step_name(c_int) -> *const c_char;
@@ -128,6 +129,7 @@ pub enum Answer {
 use Answer::{Fails, Unknown, Works};
 
 /// A path, and what must come of it: as standard input, as a log, as a pid file.
+#[derive(Clone)]
 pub struct Place {
     pub path: CString,
     pub input: Answer,
@@ -177,10 +179,7 @@ impl World {
         let index = usize::from(choice) % (self.places.len() + 2);
         match (index, self.places.get(index.wrapping_sub(1))) {
             (0, _) => None,
-            (_, Some(place)) => {
-                Some(Place { path: place.path.clone(), ..Place::new("", [place.input, place.log, place.pid_file]) })
-                    .map(|copy| Place { is_free: place.is_free, ..copy })
-            }
+            (_, Some(place)) => Some(place.clone()),
             (_, None) => {
                 let kept = name.iter().map(|byte| if *byte == b'/' { b'_' } else { *byte }).take(250);
                 Some(Place::free(b"any".iter().copied().chain(kept).collect()))
