@@ -8,7 +8,7 @@
 mod harness;
 
 use harness::{
-    End, Event, Meeting, PATIENCE, Scratch, State, Visitor, Warden, differences, is_root, make, run, succeed,
+    End, Event, Meeting, PATIENCE, ROOT, Scratch, State, Visitor, Warden, differences, is_root, make, run, succeed,
 };
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -96,7 +96,6 @@ fn main() {
 
 // The workshop: what is built, once in this process.
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const BACKENDS: [&str; 2] = ["libc", "raw"];
 const STRICT: [&str; 5] = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 

@@ -29,6 +29,9 @@ use std::{env, fs, process, thread};
 /// Long enough for the slowest machine; nothing waits for it to pass.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the package is.
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
 pub type Test = (&'static str, fn());
 pub type Helper = (&'static str, fn(&[String]));
 
@@ -334,7 +337,7 @@ pub fn succeed(command: &mut Command) -> String {
 /// `make`, as somebody would type it: nothing of this test's own cargo or make may leak into it. One at a time, in
 /// whatever test binary.
 pub fn make(arguments: &[String]) {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let target = Path::new(ROOT).join("target");
     fs::create_dir_all(&target).expect("target/");
     let lock = fs::File::create(target.join("c-interface.lock")).expect("a lock file");
     let _lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).expect("a lock");
@@ -355,7 +358,7 @@ pub fn make(arguments: &[String]) {
     ] {
         make.env_remove(name);
     }
-    succeed(make.arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(arguments));
+    succeed(make.arg("-C").arg(ROOT).args(arguments));
 }
 
 /// How a process that was waited for ended.

@@ -1,0 +1,21 @@
+//! The raw command's user database.
+
+#![no_main]
+
+#[path = "../users.rs"]
+mod users;
+
+use std::{env, fs, process};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    thread_local! {
+        static DATABASE: users::Database = mount();
+    }
+    DATABASE.with(|database| users::fuzz(database, input));
+});
+
+fn mount() -> users::Database {
+    let directory = env::temp_dir().join(format!("untty-fuzz-users-{}", process::id()));
+    fs::create_dir(&directory).unwrap();
+    users::Database::mount(&directory).unwrap()
+}
