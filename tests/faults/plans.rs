@@ -209,14 +209,26 @@ fn workshop() -> PathBuf {
     std::env::var_os(WORKSHOP).map_or_else(PathBuf::new, PathBuf::from) // peers need none
 }
 
-/// Builds the C programs, in a directory that anybody may enter, and that goes when this is dropped.
-pub fn build() -> Scratch {
+/// Builds the C programs in a directory that anybody may enter, and that goes when this is dropped; unless that has been
+/// done, by who may.
+pub fn build() -> Option<Scratch> {
+    if std::env::var_os(WORKSHOP).is_some() {
+        return None;
+    }
     let scratch = harness::start::scratch();
+    build_in(scratch.path());
+    // SAFETY: no other thread runs yet.
+    unsafe { std::env::set_var(WORKSHOP, scratch.path()) };
+    Some(scratch)
+}
+
+/// Builds them there.
+pub fn build_in(directory: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let compile = |name: &str, arguments: &[&str], files: &[PathBuf]| {
         let mut compiler = Command::new("cc");
         compiler.args(["-Wall", "-Wextra", "-Werror", "-O1"]).args(arguments).args(files);
-        harness::succeed(compiler.arg("-o").arg(scratch.path().join(name)));
+        harness::succeed(compiler.arg("-o").arg(directory.join(name)));
     };
     let bare = ["-ffreestanding", "-fno-stack-protector", "-static", "-nostdlib"];
     compile("park", &bare, &[root.join("tests/peers/park.c")]);
@@ -227,7 +239,4 @@ pub fn build() -> Scratch {
     let library = root.join(format!("target/c/{backend}/libuntty.a"));
     let backend_is = if cfg!(feature = "libc") { "-DLIBC" } else { "-DRAW" };
     compile("entry", &[backend_is, "-I", &include], &[root.join("tests/c/entry.c"), library]);
-    // SAFETY: no other thread runs yet.
-    unsafe { std::env::set_var(WORKSHOP, scratch.path()) };
-    scratch
 }

@@ -17,11 +17,14 @@ pub fn main() {
     if let Ok(line) = env::var("UNTTY_FAULT") {
         return replay(&line);
     }
+    if let Some(directory) = env::var_os("UNTTY_FAULTS_BUILD") {
+        return plans::build_in(directory.as_ref());
+    }
     let is_helper = env::args().nth(1).is_some_and(|word| word == "helper");
     if let Some(peers) = peers::all().filter(|_| !is_helper) {
         return compare(&peers);
     }
-    let _workshop = (!is_helper).then(plans::build);
+    let _workshop = (!is_helper).then(plans::build).flatten();
     let mut tests = findings::TESTS.to_vec();
     tests.push(("the_promise_holds_under_every_fault", the_promise_holds_under_every_fault));
     harness::main(&tests, &[("worker", worker::worker), ("entry", super::entry::entry)]);
