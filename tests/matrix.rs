@@ -280,7 +280,11 @@ fn choice(seed: u64) -> Vec<usize> {
         numbers.swap(index, usize::try_from(random >> 33).unwrap() % (index + 1));
     }
     let mut seen = BTreeSet::new();
-    numbers.retain(|number| features(*number).fold(false, |new, feature| seen.insert(feature) || new));
+    numbers.retain(|number| {
+        let count = seen.len();
+        seen.extend(features(*number));
+        seen.len() > count
+    });
     numbers
 }
 
@@ -362,10 +366,7 @@ impl Semaphore {
     /// Whether it was posted in that time.
     fn wait(&self, patience: Duration) -> bool {
         let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + patience;
-        let end = libc::timespec {
-            tv_sec: end.as_secs().try_into().unwrap(),
-            tv_nsec: end.subsec_nanos().try_into().unwrap(),
-        };
+        let end = libc::timespec { tv_sec: end.as_secs().try_into().unwrap(), tv_nsec: end.subsec_nanos().into() };
         loop {
             match unsafe { libc::sem_timedwait(self.0.get(), &raw const end) } {
                 0 => return true,
