@@ -400,17 +400,27 @@ pub fn whole_state() -> State {
     let mut state = state();
     state.extend(who_is(unsafe { libc::getpid() }));
     for signal in 1..=64 {
-        let mut disposition = [0_usize; 8];
-        let none = ptr::null::<usize>();
-        let result =
-            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, none, disposition.as_mut_ptr(), size_of::<u64>()) };
+        let (result, disposition) = disposition(signal);
         state.insert(format!("signal {signal:02}"), format!("{result} {disposition:x?}"));
     }
+    state.insert("children".to_owned(), if has_children() { "some" } else { "none" }.to_owned());
+    state
+}
+
+/// A signal's disposition, as the kernel keeps it.
+pub fn disposition(signal: c_int) -> (libc::c_long, [usize; 8]) {
+    let mut disposition = [0; 8];
+    let none = ptr::null::<usize>();
+    let result =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, none, disposition.as_mut_ptr(), size_of::<u64>()) };
+    (result, disposition)
+}
+
+/// Whether there are any, zombies too.
+pub fn has_children() -> bool {
     let mut information = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    let children = unsafe { libc::waitid(libc::P_ALL, 0, information.as_mut_ptr(), options) };
-    state.insert("children".to_owned(), if children == 0 { "some" } else { "none" }.to_owned());
-    state
+    unsafe { libc::waitid(libc::P_ALL, 0, information.as_mut_ptr(), options) == 0 }
 }
 
 /// User, groups, capabilities and root directory of a process.
