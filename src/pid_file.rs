@@ -172,7 +172,8 @@ fn mode_of(file: &Fd) -> Result<u32, Errno> {
 
 /// Whether the process that it names has the lock for life. A stranger's lock does not count.
 fn is_held(file: &Fd) -> bool {
-    matches!(uninterrupted(|| sys::record_lock_owner(file.number())), Ok(Some(pid)) if pid_in(file.number()) == Some(pid))
+    let owner = uninterrupted(|| sys::record_lock_owner(file.number()));
+    matches!(owner, Ok(Some(pid)) if pid_in(file.number()) == Some(pid))
 }
 
 /// EEXIST when it is shut.
