@@ -426,7 +426,7 @@ fn detacher(arguments: &[String]) {
     // SAFETY: one thread, and no descriptor that gets closed is used.
     match unsafe { daemon.detach() } {
         Ok(Process::Daemon(handle)) => serve(&site, &plan, Some(handle)),
-        Ok(Process::Caller { daemon }) => println!("{daemon}"),
+        Ok(Process::Caller { daemon }) => succeed(daemon),
         Err(error) => fail(error),
     }
 }
@@ -443,14 +443,27 @@ fn spawner(arguments: &[String]) {
     impoverish(&plan);
     // SAFETY: both arrays end with NULL and hold strings that live as long.
     match unsafe { daemon.spawn(&words[0], argv.as_ptr(), envp.as_ptr()) } {
-        Ok(daemon) => println!("{daemon}"),
+        Ok(daemon) => succeed(daemon),
         Err(error) => fail(error),
     }
 }
 
+fn succeed(daemon: i32) {
+    println!("{daemon}");
+    has_no_child();
+}
+
 fn fail(error: untty::Error) -> ! {
     eprintln!("{error}");
+    has_no_child();
     process::exit(FAILED);
+}
+
+/// It had none before, so it has none afterwards, not even a zombie.
+fn has_no_child() {
+    if unsafe { libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) } != -1 {
+        eprintln!("a child is left");
+    }
 }
 
 /// Takes from this process what its start is to lack.
@@ -527,7 +540,7 @@ fn wrongs(site: &Site, plan: &Plan, handle: Option<&Handle>) -> Vec<String> {
             wrong.push(format!("{what}: {is} instead of {expected}"));
         }
     };
-    let own = i32::try_from(process::id()).unwrap();
+    let own = own_pid();
     let stat = stat_fields(own).unwrap();
     let session: i32 = stat[3].parse().unwrap();
     expect("leads its session", (session == own).to_string(), "false".to_owned());
@@ -638,12 +651,16 @@ struct Storm {
     callers: BTreeMap<i32, usize>,
     /// Whom others have left to it, and their starts.
     left: BTreeMap<i32, usize>,
-    /// How each caller ended.
+    /// Each caller that has ended, and how.
+    pids: BTreeMap<usize, i32>,
     outcomes: BTreeMap<usize, End>,
+    /// The starts whose callers were killed before the sequence was done.
+    cut_short: BTreeSet<usize>,
     /// The daemon of each start that succeeded.
     daemons: BTreeMap<usize, i32>,
-    /// How the others ended that it has reaped.
-    orphans: BTreeMap<i32, End>,
+    /// How the others ended that it has reaped, and of which start they were, if it had seen them before. Numbers come
+    /// again.
+    orphans: Vec<(i32, Option<usize>, End)>,
     /// The signals that it has sent to each.
     sent: BTreeMap<(usize, i32), Vec<i32>>,
     /// Those who are stopped, until when.
@@ -673,6 +690,20 @@ const SIGNALS: [(i32, u32); 16] = [
     (libc::SIGIO, 1),
     (64, 1),
     (libc::SIGKILL, 2),
+];
+
+/// Those that can end a process.
+const DEADLY: [i32; 10] = [
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGALRM,
+    libc::SIGUSR1,
+    libc::SIGPIPE,
+    libc::SIGIO,
+    64,
+    libc::SIGKILL,
 ];
 
 /// A blow, as the seed decides it.
@@ -729,9 +760,11 @@ impl Storm {
             mark,
             callers: BTreeMap::new(),
             left: BTreeMap::new(),
+            pids: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            cut_short: BTreeSet::new(),
             daemons: BTreeMap::new(),
-            orphans: BTreeMap::new(),
+            orphans: Vec::new(),
             sent: BTreeMap::new(),
             stopped: Vec::new(),
             began: Instant::now(),
@@ -811,6 +844,8 @@ impl Storm {
             libc::dup2(libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC), 0);
             libc::dup2(libc::open(out.as_ptr(), flags | libc::O_CLOEXEC, 0o666), 1);
             libc::dup2(libc::open(err.as_ptr(), flags | libc::O_CLOEXEC, 0o666), 2);
+            // No daemon may have it.
+            libc::dup2(0, INHERITED);
         }
         if plan.is_command() {
             plan.descriptors.iter().for_each(|count| set_limit(libc::RLIMIT_NOFILE, *count));
@@ -856,7 +891,9 @@ impl Storm {
     fn start_of(&self, pid: i32) -> Option<usize> {
         let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
         let prefix = format!("{MARK}={} ", self.mark);
-        let number = environment.split(|byte| *byte == 0).find_map(|it| it.strip_prefix(prefix.as_bytes()))?;
+        // Of a process that ends just now, one may get a part.
+        let mut whole = environment.split_inclusive(|byte| *byte == 0).filter_map(|it| it.strip_suffix(&[0]));
+        let number = whole.find_map(|it| it.strip_prefix(prefix.as_bytes()))?;
         std::str::from_utf8(number).ok()?.parse().ok()
     }
 
@@ -913,11 +950,13 @@ impl Storm {
                 break pid == 0;
             }
             let end = end_of(ExitStatus::from_raw(status));
-            match self.callers.remove(&pid) {
-                Some(number) => drop(ended.insert(number, end)),
-                None => drop(self.orphans.insert(pid, end)),
+            if let Some(number) = self.callers.remove(&pid) {
+                self.pids.insert(number, pid);
+                ended.insert(number, end);
+            } else {
+                let number = self.left.remove(&pid);
+                self.orphans.push((pid, number, end));
             }
-            self.left.remove(&pid);
         };
         if !ended.is_empty() {
             self.look_around(&ended);
@@ -934,8 +973,24 @@ impl Storm {
         self.daemons.extend(daemons);
         self.see_who_is_left();
         for (pid, number) in self.left.clone() {
-            if matches!(ended.get(&number), Some(End::Exited(_))) {
-                self.look_at(pid, number);
+            match ended.get(&number) {
+                Some(End::Exited(_)) => self.look_at(pid, number),
+                Some(End::Killed(signal)) => self.look_at_the_unfinished(pid, number, *signal),
+                None => {}
+            }
+        }
+    }
+
+    /// Signals are blocked until the sequence is done: only SIGKILL can end a caller before.
+    fn look_at_the_unfinished(&mut self, pid: i32, number: usize, signal: i32) {
+        let mut todo = vec![pid];
+        while let Some(pid) = todo.pop() {
+            todo.extend(children(pid.unsigned_abs()));
+            if is_unfinished(self.plans[number].kind, pid) && !is_dying(pid) {
+                self.cut_short.insert(number);
+                if signal != libc::SIGKILL {
+                    self.wrong(number, &format!("its caller was killed by {signal}, and there is {}", describe(pid)));
+                }
             }
         }
     }
@@ -969,6 +1024,10 @@ impl Storm {
         book
     }
 
+    fn book_says(&self, number: usize, what: &str) -> bool {
+        self.book().get(&number).is_some_and(|lines| lines.iter().any(|line| line.1 == what))
+    }
+
     fn wrong(&mut self, number: usize, what: &str) {
         let plan = &self.plans[number];
         let sent: Vec<_> = self.sent.iter().filter(|it| it.0.0 == number).map(|it| (it.0.1, it.1)).collect();
@@ -984,7 +1043,7 @@ impl Storm {
     }
 
     fn hangs(&mut self, what: &str) {
-        let living: Vec<String> = descendants(process::id().cast_signed()).into_iter().map(describe).collect();
+        let living: Vec<String> = descendants(own_pid()).into_iter().map(describe).collect();
         self.wrongs.push(format!("WRONG: {what}: {}", living.join(", ")));
     }
 
@@ -997,10 +1056,11 @@ impl Storm {
         loop {
             self.reap();
             let book = self.book();
-            let living = descendants(process::id().cast_signed());
+            let living = descendants(own_pid());
             let strangers = living.iter().filter(|pid| !self.may_stay(**pid, &book)).count();
-            let is_late = |(number, pid): (&usize, &i32)| living.contains(pid) && !book.contains_key(number);
-            let late = self.daemons.iter().filter(|it| is_late(*it)).count();
+            let is_here = |number: usize, pid: i32| living.contains(&pid) && self.start_of(pid) == Some(number);
+            let unwritten = self.daemons.iter().filter(|(number, _)| !book.contains_key(number));
+            let late = unwritten.filter(|(number, pid)| is_here(**number, **pid)).count();
             if strangers == 0 && late == 0 {
                 return self.look_at_those_who_stay(&living);
             }
@@ -1035,6 +1095,16 @@ impl Storm {
             if stat[1] != process::id().to_string() {
                 self.wrong(number, &format!("its daemon has another parent: {}", describe(*pid)));
             }
+            if self.cut_short.contains(&number) && !self.has_struck(number, &[self.pids[&number], *pid]) {
+                self.wrong(number, "a daemon has stayed whose caller was killed before the sequence was done");
+            }
+            let alone = self.book_says(number, "alone");
+            if alone
+                && is_program_waited_for(self.plans[number].kind)
+                && !self.has_struck(number, &[self.pids[&number], *pid])
+            {
+                self.wrong(number, "a daemon that nobody waits for any more has stayed");
+            }
             let Some((name, _)) = &self.plans[number].pid_file else { continue };
             let owner = untty::pid_file_read(c(&self.site.file(name)));
             if owner != Ok(Some(*pid)) {
@@ -1068,14 +1138,16 @@ impl Storm {
                 self.wrong(number, &what);
             }
         }
-        for (pid, end) in self.orphans.clone() {
-            let End::Killed(signal) = end else { continue };
+        for (pid, number, end) in self.orphans.clone() {
             // The library kills what shall not stay, with SIGKILL only.
-            let starved = self.weather.memory || self.weather.space;
+            let End::Killed(signal) = end else { continue };
             let sent = self.sent.iter().any(|(to, signals)| to.1 == pid && signals.contains(&signal));
-            if !sent && !starved && signal != libc::SIGKILL {
-                self.wrongs.push(format!("WRONG: {pid} was killed by {signal}, which nobody has sent"));
+            if !sent && signal != libc::SIGKILL && !self.weather.memory && !self.weather.space {
+                self.wrongs.push(format!("WRONG: {pid} of {number:?} was killed by {signal}, which nobody has sent"));
             }
+        }
+        if !self.outcomes.values().any(|end| *end == End::Exited(0)) {
+            self.wrongs.push("WRONG: not one daemon".to_owned());
         }
     }
 
@@ -1093,16 +1165,20 @@ impl Storm {
             End::Exited(0) => self.objection_to_success(plan, &complete, lines),
             End::Exited(status) => self.objection_to_failure(plan, status),
             End::Killed(signal) => {
-                let sent = self.was_sent(number, None, signal);
+                let sent = self.was_sent(number, self.pids[&number], signal);
                 (!sent && !self.is_starved(plan)).then(|| format!("killed by {signal}, which nobody has sent"))
             }
         }
     }
 
-    /// Whether that signal was sent to that process of a start, or to any.
-    fn was_sent(&self, number: usize, pid: Option<i32>, signal: i32) -> bool {
-        let to = self.sent.iter().filter(|(to, _)| to.0 == number && pid.is_none_or(|pid| to.1 == pid));
-        to.into_iter().any(|(_, signals)| signals.contains(&signal))
+    fn was_sent(&self, number: usize, pid: i32, signal: i32) -> bool {
+        self.sent.get(&(number, pid)).is_some_and(|signals| signals.contains(&signal))
+    }
+
+    /// Whether the storm may have ended a process of that start, other than these.
+    fn has_struck(&self, number: usize, but: &[i32]) -> bool {
+        let mut sent = self.sent.iter().filter(|(to, _)| to.0 == number && !but.contains(&to.1));
+        sent.any(|(_, signals)| signals.iter().any(|signal| DEADLY.contains(signal)))
     }
 
     fn objection_to_success(&self, plan: &Plan, complete: &[i32], lines: &[(i32, String)]) -> Option<String> {
@@ -1118,21 +1194,23 @@ impl Storm {
         if complete.iter().any(|it| *it != pid) {
             return Some(format!("{pid} is not its daemon, but {complete:?}"));
         }
-        let Some(end) = self.orphans.get(&pid) else {
-            // Who has gone at once after it was ready, may have had its leader for a parent still.
-            let had_a_leader = matches!(plan.kind, Kind::Notify | Kind::Newline(_) | Kind::SpawnNewline(_));
-            return (!had_a_leader || complete != [pid]).then(|| format!("{pid} was never here"));
-        };
-        let sent = |signal| self.was_sent(plan.number, Some(pid), signal);
-        // A program that was executed, but could not be loaded or not begin, counts as executed.
-        let starved = self.is_starved(plan) && matches!(plan.kind, Kind::Command | Kind::Spawn);
-        match *end {
-            End::Exited(0) if complete == [pid] => None,
-            End::Killed(signal) if sent(signal) && (complete == [pid] || !is_waited_for(plan.kind)) => None,
-            End::Killed(_) if self.weather.memory => None,
-            _ if starved => None,
-            end => Some(format!("its daemon {pid}: {end:?}, {complete:?}")),
+        let ends = self.orphans.iter().filter(|it| it.0 == pid && it.1.is_none_or(|it| it == plan.number));
+        let ends: Vec<End> = ends.map(|it| it.2).collect();
+        // Who has gone at once after it was ready, may have had its leader for a parent still.
+        if ends.is_empty() && is_program_waited_for(plan.kind) && complete == [pid] {
+            return None;
         }
+        // A program that was executed, but could not be loaded or not begin, counts as executed.
+        let starved = self.is_starved(plan) && !is_waited_for(plan.kind);
+        let is_right = |end: &End| match *end {
+            End::Exited(0) if complete == [pid] => true,
+            End::Killed(signal) if self.was_sent(plan.number, pid, signal) => {
+                complete == [pid] || !is_waited_for(plan.kind)
+            }
+            End::Killed(_) if self.weather.memory => true,
+            _ => starved,
+        };
+        (!ends.iter().any(is_right)).then(|| format!("its daemon {pid}: {ends:?}, {complete:?}"))
     }
 
     fn objection_to_failure(&self, plan: &Plan, status: i32) -> Option<String> {
@@ -1141,7 +1219,7 @@ impl Storm {
             return None;
         }
         let statuses: &[i32] = if plan.is_command() { &[125, 126, 127] } else { &[FAILED] };
-        if !statuses.contains(&status) && !(self.is_starved(plan) && !plan.is_command()) {
+        if !statuses.contains(&status) && (plan.is_command() || !self.is_starved(plan)) {
             return Some(format!("status {status}"));
         }
         if said.lines().count() != 1 || !said.ends_with('\n') {
@@ -1157,7 +1235,7 @@ impl Storm {
 
     /// Whether there was a reason for a failure to be that one.
     fn is_explained(&self, plan: &Plan, said: &str) -> bool {
-        let hit = self.sent.keys().any(|to| to.0 == plan.number);
+        let hit = self.has_struck(plan.number, &[self.pids[&plan.number]]);
         // The dynamic linker cannot open or map the C library: the command has not begun.
         if said.contains("error while loading shared libraries") {
             return plan.descriptors.is_some() || plan.space.is_some();
@@ -1167,7 +1245,7 @@ impl Storm {
             "ESRCH" => (hit || self.is_starved(plan)) && about.contains("wait: the daemon died before it was ready"),
             "ETIMEDOUT" => plan.timeout.is_some(),
             "EEXIST" => plan.pid_file.as_ref().is_some_and(|it| it.1) && about.contains("pid file: "),
-            "EMFILE" | "EBADF" | "EINVAL" => plan.descriptors.is_some(),
+            "EMFILE" | "EBADF" => plan.descriptors.is_some(),
             "EAGAIN" => self.weather.has_few_processes() && about.contains("fork"),
             "ENOMEM" => self.is_starved(plan),
             _ => about.contains("ended before it was ready") && self.is_starved(plan),
@@ -1177,13 +1255,14 @@ impl Storm {
     fn tell(&self) {
         let count = |is: &dyn Fn(&End) -> bool| self.outcomes.values().filter(|end| is(end)).count();
         println!(
-            "{} starts: {} daemons, {} failures, {} callers killed; {} signals in {:.1} s",
+            "{} starts: {} daemons, {} failures, {} callers killed; {} signals in {:.1} s; {} forks of its own refused",
             self.outcomes.len(),
             count(&|end| *end == End::Exited(0)),
             count(&|end| matches!(end, End::Exited(1..))),
             count(&|end| matches!(end, End::Killed(_))),
             self.signals,
             self.raged.as_secs_f32(),
+            self.unborn,
         );
         let mut failures: BTreeMap<String, usize> = BTreeMap::new();
         for (number, end) in &self.outcomes {
@@ -1196,12 +1275,24 @@ impl Storm {
     }
 }
 
+fn own_pid() -> i32 {
+    i32::try_from(process::id()).unwrap()
+}
+
+/// A descriptor that every caller has; above most limits.
+const INHERITED: i32 = 77;
+
 /// The exit status of a caller that never came to be.
 const UNBORN: i32 = 99;
 
 /// Whether the caller waits for more than the program's being executed.
 fn is_waited_for(kind: Kind) -> bool {
     !matches!(kind, Kind::Command | Kind::Spawn)
+}
+
+/// Whether the leader stays until the program is ready.
+fn is_program_waited_for(kind: Kind) -> bool {
+    matches!(kind, Kind::Notify | Kind::Newline(_) | Kind::SpawnNewline(_))
 }
 
 /// The children of a process, in the order in which they came.
@@ -1233,6 +1324,20 @@ fn is_dying(pid: i32) -> bool {
         }
         thread::yield_now();
     }
+}
+
+/// Whether that process, the leader's child or not yet a leader, has still to execute its program.
+fn is_unfinished(kind: Kind, pid: i32) -> bool {
+    let is_leader = stat_fields(pid).is_none_or(|stat| stat[3] == pid.to_string());
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<&str> = line.split('\0').collect();
+    // While it is executed, it has no words.
+    let waits = match kind {
+        Kind::Command | Kind::Notify | Kind::Newline(_) => words[0].ends_with("/untty"),
+        Kind::Spawn | Kind::SpawnNewline(_) => words.get(2) == Some(&"spawner"),
+        Kind::Detach | Kind::DetachAndReturn => false,
+    };
+    waits && !is_leader
 }
 
 fn describe(pid: i32) -> String {
