@@ -656,6 +656,8 @@ struct Storm {
     outcomes: BTreeMap<usize, End>,
     /// The starts whose callers were killed before the sequence was done.
     cut_short: BTreeSet<usize>,
+    /// The daemons that a signal was to end before they execute their program.
+    doomed: BTreeSet<(usize, i32)>,
     /// The daemon of each start that succeeded.
     daemons: BTreeMap<usize, i32>,
     /// How the others ended that it has reaped, and of which start they were, if it had seen them before. Numbers come
@@ -689,7 +691,7 @@ const SIGNALS: [(i32, u32); 16] = [
     (libc::SIGPIPE, 1),
     (libc::SIGIO, 1),
     (64, 1),
-    (libc::SIGKILL, 2),
+    (libc::SIGKILL, 4),
 ];
 
 /// Those that can end a process.
@@ -706,11 +708,21 @@ const DEADLY: [i32; 10] = [
     libc::SIGKILL,
 ];
 
+/// Among whom a target is chosen: the one of that index, and from there so many generations down.
+#[derive(Clone, Copy)]
+enum Whom {
+    /// The callers that have a leader.
+    Starting,
+    /// All callers; most wait for the processor, and have not begun.
+    Caller,
+    /// Those who have been left to the storm.
+    Left,
+}
+
 /// A blow, as the seed decides it.
 struct Blow {
     signal: i32,
-    /// Below a caller, or anybody that has come to the storm.
-    at_a_start: bool,
+    whom: Whom,
     index: usize,
     depth: usize,
     milliseconds: u64,
@@ -730,7 +742,7 @@ impl Blow {
         }
         Self {
             signal,
-            at_a_start: rng.u8(..4) != 0,
+            whom: [Whom::Starting, Whom::Starting, Whom::Caller, Whom::Left][rng.usize(..4)],
             index: rng.usize(..),
             depth: rng.usize(..3),
             milliseconds: rng.u64(1..50),
@@ -763,6 +775,7 @@ impl Storm {
             pids: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             cut_short: BTreeSet::new(),
+            doomed: BTreeSet::new(),
             daemons: BTreeMap::new(),
             orphans: Vec::new(),
             sent: BTreeMap::new(),
@@ -872,6 +885,9 @@ impl Storm {
                 continue;
             }
             self.signals += 1;
+            if is_unfinished(self.plans[number].kind, pid) && is_doomed(pid, blow.signal) {
+                self.doomed.insert((number, pid));
+            }
             if [libc::SIGSTOP, libc::SIGTSTP].contains(&blow.signal) {
                 self.stopped.push((now + Duration::from_millis(blow.milliseconds), number, pid));
             }
@@ -879,8 +895,16 @@ impl Storm {
     }
 
     fn target(&self, blow: &Blow) -> Option<(usize, i32)> {
-        let whom = if blow.at_a_start && !self.callers.is_empty() { &self.callers } else { &self.left };
-        let mut pid = *whom.keys().nth(blow.index % whom.len().max(1))?;
+        let whom = match blow.whom {
+            Whom::Left => &self.left,
+            _ if self.callers.is_empty() => &self.left,
+            _ => &self.callers,
+        };
+        let mut from_there = whom.keys().cycle().skip(blow.index % whom.len().max(1)).take(whom.len()).copied();
+        let mut pid = match blow.whom {
+            Whom::Starting => from_there.find(|pid| !children(pid.unsigned_abs()).is_empty())?,
+            _ => from_there.next()?,
+        };
         for _ in 0..blow.depth {
             pid = children(pid.unsigned_abs()).first().copied().unwrap_or(pid);
         }
@@ -1191,6 +1215,9 @@ impl Storm {
         let Some(pid) = self.daemons.get(&plan.number).copied() else {
             return Some("a success without a daemon".to_owned());
         };
+        if self.doomed.contains(&(plan.number, pid)) {
+            return Some(format!("{pid} cannot have executed its program"));
+        }
         if complete.iter().any(|it| *it != pid) {
             return Some(format!("{pid} is not its daemon, but {complete:?}"));
         }
@@ -1255,11 +1282,15 @@ impl Storm {
     fn tell(&self) {
         let count = |is: &dyn Fn(&End) -> bool| self.outcomes.values().filter(|end| is(end)).count();
         println!(
-            "{} starts: {} daemons, {} failures, {} callers killed; {} signals in {:.1} s; {} forks of its own refused",
+            "{} starts: {} daemons, {} failures, {} callers killed, {} of them before the sequence was done, {} daemons \
+             doomed, {} alone; {} signals in {:.1} s; {} forks of its own refused",
             self.outcomes.len(),
             count(&|end| *end == End::Exited(0)),
             count(&|end| matches!(end, End::Exited(1..))),
             count(&|end| matches!(end, End::Killed(_))),
+            self.cut_short.len(),
+            self.doomed.len(),
+            self.book().values().flatten().filter(|line| line.1 == "alone").count(),
             self.signals,
             self.raged.as_secs_f32(),
             self.unborn,
@@ -1310,11 +1341,7 @@ fn is_dying(pid: i32) -> bool {
     let end = Instant::now() + PATIENCE;
     loop {
         let Some(stat) = stat_fields(pid) else { return true };
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let pending = ["SigPnd", "ShdPnd"].iter().any(|name| {
-            let set = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
-            set.and_then(|set| u64::from_str_radix(set, 16).ok()).is_some_and(|set| set & 1 << (libc::SIGKILL - 1) != 0)
-        });
+        let pending = ["SigPnd", "ShdPnd"].iter().any(|name| has_signal(pid, name, libc::SIGKILL));
         if pending || ["Z", "X"].contains(&stat[0].as_str()) || stat[6].parse::<u64>().unwrap() & EXITING != 0 {
             return true;
         }
@@ -1338,6 +1365,19 @@ fn is_unfinished(kind: Kind, pid: i32) -> bool {
         Kind::Detach | Kind::DetachAndReturn => false,
     };
     waits && !is_leader
+}
+
+/// Whether that signal waits for that process to unblock it, and is its end then. The terminal's are forgotten before.
+fn is_doomed(pid: i32, signal: i32) -> bool {
+    [libc::SIGTERM, libc::SIGALRM, libc::SIGUSR1, libc::SIGIO].contains(&signal)
+        && ["ShdPnd", "SigBlk"].iter().all(|name| has_signal(pid, name, signal))
+}
+
+/// Whether a set of signals of that process has that one.
+fn has_signal(pid: i32, name: &str, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    set.and_then(|set| u64::from_str_radix(set, 16).ok()).is_some_and(|set| set & 1 << (signal - 1) != 0)
 }
 
 fn describe(pid: i32) -> String {
