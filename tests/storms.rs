@@ -53,7 +53,6 @@ fn main() {
             every_outcome_is_true_when_a_control_group_may_have_too_few_processes,
             every_outcome_is_true_with_too_few_descriptors,
             every_outcome_is_true_with_too_little_address_space,
-            every_outcome_is_true_when_a_control_group_has_too_little_memory,
             every_outcome_is_true_when_everything_is_short,
             a_seed_decides_every_start,
         ],
@@ -70,7 +69,10 @@ fn every_outcome_is_true_when_a_user_may_have_too_few_processes() {
 }
 
 fn every_outcome_is_true_when_a_control_group_may_have_too_few_processes() {
-    rage_in_a_group("group", &["pids.max"], PROCESSES.to_string());
+    match Group::new() {
+        Ok(group) => rage("group", Some(&group)),
+        Err(why) => skipped(&why),
+    }
 }
 
 fn every_outcome_is_true_with_too_few_descriptors() {
@@ -79,10 +81,6 @@ fn every_outcome_is_true_with_too_few_descriptors() {
 
 fn every_outcome_is_true_with_too_little_address_space() {
     rage("space", None);
-}
-
-fn every_outcome_is_true_when_a_control_group_has_too_little_memory() {
-    rage_in_a_group("memory", &["memory.max", "memory.limit_in_bytes"], MEMORY.to_string());
 }
 
 fn every_outcome_is_true_when_everything_is_short() {
@@ -102,8 +100,6 @@ fn a_seed_decides_every_start() {
 
 /// How many processes there may be at once where they are few.
 const PROCESSES: usize = 64;
-/// How many bytes a control group has where they are few: enough for some daemons, not for all.
-const MEMORY: usize = 16 << 20;
 /// A storm that says nothing for so long hangs.
 const LONGEST: Duration = Duration::from_secs(900);
 
@@ -145,13 +141,6 @@ fn rage(weather: &str, group: Option<&Group>) {
     assert_eq!(left, [], "orphans of the storm itself");
 }
 
-fn rage_in_a_group(weather: &str, limits: &[&str], limit: String) {
-    match Group::new(limits, &limit) {
-        Ok(group) => rage(weather, Some(&group)),
-        Err(why) => skipped(&why),
-    }
-}
-
 /// A directory for any user, with this binary and the command in it: the build may lie where others cannot go.
 fn open_scratch() -> Scratch {
     let scratch = Scratch::new();
@@ -161,30 +150,29 @@ fn open_scratch() -> Scratch {
     scratch
 }
 
-/// A control group of its own, with a limit; removed in the end.
+/// A control group of its own (version 1 or 2), which may have few processes; removed in the end.
 struct Group(PathBuf);
 
 impl Group {
-    /// With the first of these limits that there is. In the directory that `UNTTY_CGROUP` names, or where this process
-    /// is in the root group: everybody else's groups are left alone.
-    fn new(limits: &[&str], limit: &str) -> Result<Self, String> {
+    /// In the directory that `UNTTY_CGROUP` names, or where this process is in the root group: everybody else's groups
+    /// are left alone.
+    fn new() -> Result<Self, String> {
         let mut places: Vec<PathBuf> = env::var_os("UNTTY_CGROUP").map(PathBuf::from).into_iter().collect();
         places.extend(root_groups());
-        let mut why = "no control group to make another one in (UNTTY_CGROUP can name one)".to_owned();
+        let mut why = "this process is not in the root control group, and UNTTY_CGROUP names no other".to_owned();
         for place in places {
-            let group = place.join(format!("untty-{}-{}", process::id(), limits[0]));
+            let group = place.join(format!("untty-{}", process::id()));
             if let Err(error) = fs::create_dir(&group) {
                 why = format!("{}: {error}", group.display());
                 continue;
             }
             let group = Self(group);
-            match limits.iter().map(|name| group.0.join(name)).find(|file| file.exists()) {
-                Some(file) => {
-                    fs::write(&file, limit).unwrap();
-                    return Ok(group);
-                }
-                None => why = format!("no {} in {}", limits[0], place.display()),
+            let limit = group.0.join("pids.max");
+            if limit.exists() {
+                fs::write(&limit, PROCESSES.to_string()).unwrap();
+                return Ok(group);
             }
+            why = format!("{} has no pids controller", place.display());
         }
         Err(why)
     }
@@ -231,20 +219,12 @@ struct Weather {
     group: bool,
     descriptors: bool,
     space: bool,
-    /// Memory of the control group: the kernel kills.
-    memory: bool,
 }
 
 impl Weather {
     fn of(words: &str) -> Self {
         let has = |word: &str| words.split(' ').any(|it| it == word);
-        Self {
-            processes: has("processes"),
-            group: has("group"),
-            descriptors: has("descriptors"),
-            space: has("space"),
-            memory: has("memory"),
-        }
+        Self { processes: has("processes"), group: has("group"), descriptors: has("descriptors"), space: has("space") }
     }
 
     fn has_few_processes(&self) -> bool {
@@ -1151,7 +1131,7 @@ impl Storm {
 
     /// Whether the kernel may have ended a process of that start, or not have let it begin, for lack of memory.
     fn is_starved(&self, plan: &Plan) -> bool {
-        self.weather.memory || plan.space.is_some()
+        plan.space.is_some()
     }
 
     fn judge(&mut self) {
@@ -1166,7 +1146,7 @@ impl Storm {
             // The library kills what shall not stay, with SIGKILL only.
             let End::Killed(signal) = end else { continue };
             let sent = self.sent.iter().any(|(to, signals)| to.1 == pid && signals.contains(&signal));
-            if !sent && signal != libc::SIGKILL && !self.weather.memory && !self.weather.space {
+            if !sent && signal != libc::SIGKILL && !self.weather.space {
                 self.wrongs.push(format!("WRONG: {pid} of {number:?} was killed by {signal}, which nobody has sent"));
             }
         }
@@ -1234,7 +1214,6 @@ impl Storm {
             End::Killed(signal) if self.was_sent(plan.number, pid, signal) => {
                 complete == [pid] || !is_waited_for(plan.kind)
             }
-            End::Killed(_) if self.weather.memory => true,
             _ => starved,
         };
         (!ends.iter().any(is_right)).then(|| format!("its daemon {pid}: {ends:?}, {complete:?}"))
