@@ -32,7 +32,7 @@ use fastrand::Rng;
 use harness::start::*;
 use harness::{End, Event, PATIENCE, Scratch, Warden, descendants, end_of, stat_fields};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
@@ -145,8 +145,13 @@ fn rage(weather: &str, group: Option<&Group>) {
 fn open_scratch() -> Scratch {
     let scratch = Scratch::new();
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    fs::copy(env::current_exe().unwrap(), scratch.file("storms")).unwrap();
-    fs::copy(harness::untty().get_program(), scratch.file("untty")).unwrap();
+    // By another process: a file that is open to be written, also in a child that another test has just forked, cannot
+    // be executed.
+    let copy = |from: &OsStr, to: &str| {
+        assert!(Command::new("cp").arg(from).arg(scratch.file(to)).status().unwrap().success());
+    };
+    copy(env::current_exe().unwrap().as_os_str(), "storms");
+    copy(harness::untty().get_program(), "untty");
     scratch
 }
 
@@ -486,7 +491,8 @@ fn serve(site: &Site, plan: &Plan, handle: Option<Handle>) {
 /// One line, in one write.
 fn put_down(site: &Site, plan: &Plan, what: &str) {
     let mut file = fs::File::options().append(true).open(site.file("book")).unwrap();
-    file.write_all(format!("{} {} {what}\n", plan.number, process::id()).as_bytes()).unwrap();
+    let began = begin_of(own_pid());
+    file.write_all(format!("{} {} {began} {what}\n", plan.number, process::id()).as_bytes()).unwrap();
 }
 
 /// False when nobody is there any more to hear it.
@@ -640,9 +646,8 @@ struct Storm {
     doomed: BTreeSet<(usize, i32)>,
     /// The daemon of each start that succeeded.
     daemons: BTreeMap<usize, i32>,
-    /// How the others ended that it has reaped, and of which start they were, if it had seen them before. Numbers come
-    /// again.
-    orphans: Vec<(i32, Option<usize>, End)>,
+    /// The others that it has reaped.
+    orphans: Vec<Orphan>,
     /// The signals that it has sent to each.
     sent: BTreeMap<(usize, i32), Vec<i32>>,
     /// Those who are stopped, until when.
@@ -730,8 +735,25 @@ impl Blow {
     }
 }
 
-/// What the daemons of each start have put down: the pid, and the verdict.
-type Book = BTreeMap<usize, Vec<(i32, String)>>;
+/// What the daemons of each start have put down.
+type Book = BTreeMap<usize, Vec<Entry>>;
+
+struct Entry {
+    pid: i32,
+    /// When it began. Numbers come again; number and time together do not.
+    began: String,
+    verdict: String,
+}
+
+/// Somebody who had been left to the storm, and has ended.
+#[derive(Clone, Debug)]
+struct Orphan {
+    pid: i32,
+    began: String,
+    /// If that was seen before.
+    start: Option<usize>,
+    end: End,
+}
 
 impl Storm {
     fn new(site: Site, weather: Weather, count: usize, group: Option<&String>) -> Self {
@@ -948,18 +970,20 @@ impl Storm {
     fn reap(&mut self) -> bool {
         let mut ended = BTreeMap::new();
         let has_children = loop {
+            let (pid, began) = match next_that_ended() {
+                Some(0) => break true,
+                Some(pid) => (pid, begin_of(pid)),
+                None => break false,
+            };
             let mut status = 0;
-            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-            if pid <= 0 {
-                break pid == 0;
-            }
+            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
             let end = end_of(ExitStatus::from_raw(status));
             if let Some(number) = self.callers.remove(&pid) {
                 self.pids.insert(number, pid);
                 ended.insert(number, end);
             } else {
-                let number = self.left.remove(&pid);
-                self.orphans.push((pid, number, end));
+                let start = self.left.remove(&pid);
+                self.orphans.push(Orphan { pid, began, start, end });
             }
         };
         if !ended.is_empty() {
@@ -1012,7 +1036,7 @@ impl Storm {
     /// The daemon of a start that succeeded: as the caller has told, or as it has put down itself where it tells nobody.
     fn daemon(&self, number: usize, book: &Book) -> Option<i32> {
         if self.plans[number].kind == Kind::Detach {
-            return Some(book.get(&number)?[0].0);
+            return Some(book.get(&number)?[0].pid);
         }
         let told = fs::read_to_string(self.site.file(&format!("{number}.out"))).unwrap_or_default();
         told.strip_suffix('\n').and_then(|pid| pid.parse().ok())
@@ -1022,14 +1046,15 @@ impl Storm {
         let mut book = Book::new();
         let text = fs::read_to_string(self.site.file("book")).unwrap();
         for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
-            let [start, pid, verdict] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line:?}") };
-            book.entry(start.parse().unwrap()).or_default().push((number(pid), verdict.to_owned()));
+            let [start, pid, began, verdict] = line.splitn(4, ' ').collect::<Vec<_>>()[..] else { panic!("{line:?}") };
+            let entry = Entry { pid: number(pid), began: began.to_owned(), verdict: verdict.to_owned() };
+            book.entry(start.parse().unwrap()).or_default().push(entry);
         }
         book
     }
 
     fn book_says(&self, number: usize, what: &str) -> bool {
-        self.book().get(&number).is_some_and(|lines| lines.iter().any(|line| line.1 == what))
+        self.book().get(&number).is_some_and(|lines| lines.iter().any(|line| line.verdict == what))
     }
 
     fn wrong(&mut self, number: usize, what: &str) {
@@ -1078,7 +1103,7 @@ impl Storm {
     /// Whether that is a complete daemon of a start that has succeeded or of one whose caller was killed.
     fn may_stay(&self, pid: i32, book: &Book) -> bool {
         let Some(number) = self.start_of(pid) else { return false };
-        let is_in_the_book = book.get(&number).is_some_and(|lines| lines.iter().any(|line| line.0 == pid));
+        let is_in_the_book = book.get(&number).is_some_and(|lines| lines.iter().any(|line| line.pid == pid));
         let may = match self.outcomes.get(&number) {
             Some(End::Exited(0)) => self.daemons.get(&number) == Some(&pid),
             Some(End::Killed(_)) => true,
@@ -1142,25 +1167,26 @@ impl Storm {
                 self.wrong(number, &what);
             }
         }
-        for (pid, number, end) in self.orphans.clone() {
+        for orphan in self.orphans.clone() {
             // The library kills what shall not stay, with SIGKILL only.
-            let End::Killed(signal) = end else { continue };
-            let sent = self.sent.iter().any(|(to, signals)| to.1 == pid && signals.contains(&signal));
+            let End::Killed(signal) = orphan.end else { continue };
+            let sent = self.sent.iter().any(|(to, signals)| to.1 == orphan.pid && signals.contains(&signal));
             if !sent && signal != libc::SIGKILL && !self.weather.space {
-                self.wrongs.push(format!("WRONG: {pid} of {number:?} was killed by {signal}, which nobody has sent"));
+                self.wrongs.push(format!("WRONG: a signal that nobody has sent: {orphan:?}"));
             }
         }
-        if !self.outcomes.values().any(|end| *end == End::Exited(0)) {
+        let is_hopeless = self.weather.descriptors && self.weather.space;
+        if !is_hopeless && !self.outcomes.values().any(|end| *end == End::Exited(0)) {
             self.wrongs.push("WRONG: not one daemon".to_owned());
         }
     }
 
     /// What is false about the outcome of a start, if anything is.
-    fn objection(&self, number: usize, outcome: End, lines: &[(i32, String)]) -> Option<String> {
+    fn objection(&self, number: usize, outcome: End, lines: &[Entry]) -> Option<String> {
         let plan = &self.plans[number];
-        let complete: Vec<i32> = lines.iter().filter(|it| it.1 == "complete").map(|it| it.0).collect();
-        if let Some((pid, wrong)) = lines.iter().find(|it| it.1.starts_with("WRONG")) {
-            return Some(format!("daemon {pid}: {wrong}"));
+        let complete: Vec<i32> = lines.iter().filter(|it| it.verdict == "complete").map(|it| it.pid).collect();
+        if let Some(entry) = lines.iter().find(|it| it.verdict.starts_with("WRONG")) {
+            return Some(format!("daemon {}: {}", entry.pid, entry.verdict));
         }
         if complete.len() > 1 {
             return Some(format!("daemons {complete:?}"));
@@ -1185,11 +1211,11 @@ impl Storm {
         sent.any(|(_, signals)| signals.iter().any(|signal| DEADLY.contains(signal)))
     }
 
-    fn objection_to_success(&self, plan: &Plan, complete: &[i32], lines: &[(i32, String)]) -> Option<String> {
+    fn objection_to_success(&self, plan: &Plan, complete: &[i32], lines: &[Entry]) -> Option<String> {
         if !self.said(plan.number).is_empty() {
             return Some("a success that complains".to_owned());
         }
-        if lines.iter().any(|it| it.1 == "alone") {
+        if lines.iter().any(|it| it.verdict == "alone") {
             return Some("its daemon was not heard".to_owned());
         }
         let Some(pid) = self.daemons.get(&plan.number).copied() else {
@@ -1201,8 +1227,11 @@ impl Storm {
         if complete.iter().any(|it| *it != pid) {
             return Some(format!("{pid} is not its daemon, but {complete:?}"));
         }
-        let ends = self.orphans.iter().filter(|it| it.0 == pid && it.1.is_none_or(|it| it == plan.number));
-        let ends: Vec<End> = ends.map(|it| it.2).collect();
+        let is_it = |orphan: &&Orphan| match lines.first() {
+            Some(entry) => (orphan.pid, &orphan.began) == (pid, &entry.began),
+            None => orphan.pid == pid && orphan.start.is_none_or(|start| start == plan.number),
+        };
+        let ends: Vec<End> = self.orphans.iter().filter(is_it).map(|orphan| orphan.end).collect();
         // Who has gone at once after it was ready, may have had its leader for a parent still.
         if ends.is_empty() && is_program_waited_for(plan.kind) && complete == [pid] {
             return None;
@@ -1269,7 +1298,7 @@ impl Storm {
             count(&|end| matches!(end, End::Killed(_))),
             self.cut_short.len(),
             self.doomed.len(),
-            self.book().values().flatten().filter(|line| line.1 == "alone").count(),
+            self.book().values().flatten().filter(|line| line.verdict == "alone").count(),
             self.signals,
             self.raged.as_secs_f32(),
             self.unborn,
@@ -1283,6 +1312,19 @@ impl Storm {
         failures.iter().for_each(|(line, count)| println!("{count:5} {line}"));
         self.wrongs.iter().for_each(|wrong| println!("{wrong}"));
     }
+}
+
+/// A child that has ended, and is not reaped; 0 if there is none, nothing if there are no children.
+fn next_that_ended() -> Option<i32> {
+    let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut information, options) };
+    (result == 0).then(|| unsafe { information.si_pid() })
+}
+
+/// When a process began, in the kernel's ticks.
+fn begin_of(pid: i32) -> String {
+    stat_fields(pid).map_or_else(String::new, |stat| stat[19].clone())
 }
 
 fn own_pid() -> i32 {
