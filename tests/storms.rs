@@ -648,6 +648,8 @@ struct Storm {
     daemons: BTreeMap<usize, i32>,
     /// The others that it has reaped.
     orphans: Vec<Orphan>,
+    /// How many of these were reaped for certain before each caller.
+    before: BTreeMap<usize, usize>,
     /// The signals that it has sent to each.
     sent: BTreeMap<(usize, i32), Vec<i32>>,
     /// Those who are stopped, until when.
@@ -780,6 +782,7 @@ impl Storm {
             doomed: BTreeSet::new(),
             daemons: BTreeMap::new(),
             orphans: Vec::new(),
+            before: BTreeMap::new(),
             sent: BTreeMap::new(),
             stopped: Vec::new(),
             began: Instant::now(),
@@ -969,6 +972,7 @@ impl Storm {
     /// Reaps all that has ended; false when there are no children left. What a caller's end claims must be true now.
     fn reap(&mut self) -> bool {
         let mut ended = BTreeMap::new();
+        let before = self.orphans.len();
         let has_children = loop {
             let (pid, began) = match next_that_ended() {
                 Some(0) => break true,
@@ -980,6 +984,7 @@ impl Storm {
             let end = end_of(ExitStatus::from_raw(status));
             if let Some(number) = self.callers.remove(&pid) {
                 self.pids.insert(number, pid);
+                self.before.insert(number, before);
                 ended.insert(number, end);
             } else {
                 let start = self.left.remove(&pid);
@@ -1261,11 +1266,20 @@ impl Storm {
             return Some("not one line".to_owned());
         }
         if let Some((name, false)) = &plan.pid_file {
-            if fs::exists(self.site.file(name)).unwrap() {
+            let text = fs::read_to_string(self.site.file(name));
+            if text.is_ok_and(|text| !self.died_slowly(plan.number, text.trim_end())) {
                 return Some("its pid file is left".to_owned());
             }
         }
         (!self.is_explained(plan, said.trim_end())).then(|| "for no reason".to_owned())
+    }
+
+    /// Whether that daemon was perhaps still dying when its caller ended, which waits a second for it and then leaves
+    /// alone what it holds.
+    fn died_slowly(&self, number: usize, pid: &str) -> bool {
+        let later = self.orphans.iter().skip(self.before[&number]);
+        let mut killed = later.filter(|orphan| orphan.end == End::Killed(libc::SIGKILL));
+        killed.any(|orphan| orphan.pid.to_string() == pid && orphan.start.is_none_or(|start| start == number))
     }
 
     /// Whether there was a reason for a failure to be that one.
