@@ -94,15 +94,15 @@ fn try_to_lock(path: &CStr, stays: bool) -> Result<Option<PidFile<'_>>, Errno> {
         Err(_) => is_unborn(&file) == Ok(true),
         Ok(()) => true,
     };
-    if is_new && is_ours {
-        remove_file(path, &file);
+    if is_new && is_ours && !is_held(&file) {
+        remove_at(path, &file);
     }
     open_gate(&file);
     locked.map(|_| None)
 }
 
-fn remove_file(path: &CStr, file: &Fd) {
-    if is_at(path, file) && !is_held(file) {
+fn remove_at(path: &CStr, file: &Fd) {
+    if is_at(path, file) {
         // Ignored: a file that nobody holds is taken over by the next start, and the error that led here is told.
         let _ = uninterrupted(|| sys::unlink(path));
     }
@@ -287,13 +287,16 @@ impl PidFile<'_> {
 
     /// In the caller, when it knows the outcome: unless there is a daemon, puts back what was there; and opens the
     /// gate.
-    pub(crate) fn end(mut self, is_ready: bool) {
+    ///
+    /// A daemon that was killed may take a while to die, and to let go of its lock. It will not write any more.
+    pub(crate) fn end(mut self, is_ready: bool, may_live: bool) {
         if !is_ready && self.file.is_none() && is_at(self.path, &self.lock) {
             // It was to be this process's own, which has closed it. Ignored: with other rights, it may not be had
             // again.
             self.file = Fd::open(self.path, sys::O_RDWR | FLAGS, 0).ok();
         }
-        if !is_ready && !is_held(&self.lock) {
+        let is_owned = is_ready || may_live && is_held(&self.lock);
+        if !is_owned {
             self.put_back();
         }
         open_gate(if self.stays { &self.lock } else { self.file.as_ref().unwrap_or(&self.lock) });
@@ -301,7 +304,7 @@ impl PidFile<'_> {
 
     fn put_back(&self) {
         match &self.before {
-            None => remove_file(self.path, &self.lock),
+            None => remove_at(self.path, &self.lock),
             Some(before) if self.is_changed(before) => {
                 // Ignored: a stale file heals itself at the next start, and the error that led here is told.
                 let _ = self.fill(before.text.bytes(), before.mode);

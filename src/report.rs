@@ -195,6 +195,9 @@ impl Watched<'_> {
 /// The daemon died before it was ready.
 const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
 
+/// The daemon was to be ended, and could not be killed.
+pub(crate) const LIVES: Error = Error::new(Step::Wait, Errno::EPERM);
+
 /// What happens while the caller waits.
 enum Event {
     Said(Message),
@@ -222,17 +225,13 @@ impl Listener {
             Err(error) => error.step() != Step::Wait,
         };
         let outcome = outcome.and_then(|outcome| pass_on(outcome, wait, &watched));
-        // A leader that stays, and cannot be ended, ends the daemon when the caller is gone.
-        let outcome = match outcome {
-            Ok(Outcome::Ready(_)) => end_leader(wait.leader).map_err(Error::at(Step::Wait)).and(outcome),
-            outcome => outcome,
-        };
         if let Ok(Outcome::Ready(_)) = outcome {
+            end_leader(wait.leader, watched.program.is_none());
             return outcome;
         }
         let ended = self.end_the_start(wait.leader, &watched, goes);
         match (outcome, wait.awaited.errno()) {
-            _ if ended == Err(Errno::EPERM) => Err(Error::new(Step::Wait, Errno::EPERM)),
+            _ if ended.is_err_and(|errno| errno != Errno::ESRCH) => Err(LIVES),
             // It ended by itself, and had said why.
             (Err(DEAD) | Ok(Outcome::GaveUp(_)), Some(errno)) => Err(Error::new(Step::Notify, errno)),
             (outcome, _) => outcome,
@@ -309,7 +308,7 @@ impl Listener {
         // reaped already (SIGCHLD ignored), a daemon that still is in its session keeps the number taken.
         if ours {
             // First the leader, so that it cannot fork after the group was killed. Ignored: it may be dead.
-            let _ = sys::kill(leader, sys::SIGKILL);
+            let _ = kill_child(leader);
         }
         let held = watched.daemon.filter(|pid| sys::getsid(*pid) == Ok(leader));
         if ours || watched.daemon.is_none() || held.is_some() {
@@ -317,16 +316,18 @@ impl Listener {
             let _ = sys::kill(-leader, sys::SIGKILL);
         }
         // It may have moved to a group or a session of its own.
-        let killed = match (&watched.process, held) {
-            (Some(process), _) => sys::pidfd_send_signal(process.number(), sys::SIGKILL),
-            (None, Some(pid)) => sys::kill(pid, sys::SIGKILL),
-            (None, None) => Ok(()),
+        let by_number = |errno| held.map_or(errno, |pid| sys::kill(pid, sys::SIGKILL));
+        let killed = match &watched.process {
+            Some(process) => {
+                sys::pidfd_send_signal(process.number(), sys::SIGKILL).or_else(|errno| by_number(Err(errno)))
+            }
+            None => by_number(Ok(())),
         };
         // Ignored: at the end of the grace there is nothing more to be done.
         let _ = self.until_end_or(GRACE);
         // A leader that cannot be killed ends the daemon, and itself, when nobody listens any more.
         drop(self);
-        let _ = end_leader(leader);
+        end_leader(leader, true);
         outlive(leader, watched.daemon);
         killed
     }
@@ -385,25 +386,28 @@ fn pass_on(outcome: Outcome, wait: &Wait<'_>, watched: &Watched<'_>) -> Result<O
     Ok(outcome)
 }
 
-/// Ends and reaps the leader, which may still watch a daemon that is ready, or be stopped on its way out; the error if
-/// it cannot be killed and does not go by itself.
-fn end_leader(leader: c_int) -> Result<(), Errno> {
-    let mut killed = Ok(());
+/// Reaps the leader, which may still watch a daemon that is ready, or be stopped on its way out. One that cannot be
+/// killed may go by itself; or it stays with the daemon, which it cannot kill either, since filters are inherited.
+fn end_leader(leader: c_int, goes: bool) {
     for _ in 0..GRACE.as_millis() {
         if !is_ours(leader) {
-            return Ok(()); // reaped, perhaps by a handler of the caller's
+            return; // reaped, perhaps by a handler of the caller's
         }
-        killed = sys::kill(leader, sys::SIGKILL);
-        if killed == Err(Errno::ESRCH) {
-            return Ok(());
-        }
+        let killed = kill_child(leader);
         let reaped = if killed.is_ok() { sys::wait_and_reap(leader).map(Some) } else { sys::reap(leader) };
-        if let Ok(Some(_)) = reaped {
-            return Ok(());
+        if matches!(reaped, Ok(Some(_))) || killed == Err(Errno::ESRCH) || killed.is_err() && !goes {
+            return;
         }
         deadline::pause();
     }
-    killed
+}
+
+/// Kills a child that is not reaped, in either way: a filter may forbid one of them.
+fn kill_child(child: c_int) -> Result<(), Errno> {
+    sys::kill(child, sys::SIGKILL).or_else(|errno| {
+        let process = sys::pidfd_open(child).and_then(Fd::above_stdio).map_err(|_| errno)?;
+        sys::pidfd_send_signal(process.number(), sys::SIGKILL).map_err(|_| errno)
+    })
 }
 
 const fn wanted(fd: c_int) -> PollFd {

@@ -77,8 +77,10 @@ impl Daemon<'_> {
         }
         // This is the caller: in a forked process, an error is its end.
         let is_ready = matches!(started, Ok(Started::There(Ok(Outcome::Ready(_)), _)));
+        // A daemon that could not be ended.
+        let may_live = matches!(started, Ok(Started::There(Err(report::LIVES), _)));
         if let Some(pid_file) = pid_file {
-            pid_file.end(is_ready);
+            pid_file.end(is_ready, may_live);
         }
         match started? {
             Started::There(outcome, signals) => self.leave(outcome, &signals),

@@ -8,7 +8,7 @@ use crate::harness::Test;
 
 pub const TESTS: &[Test] = &[
     ("what_daemon_3_hides_is_found", what_daemon_3_hides_is_found),
-    ("a_leader_that_cannot_be_killed_is_no_success", a_leader_that_cannot_be_killed_is_no_success),
+    ("a_leader_is_killed_in_another_way_where_one_is_forbidden", a_leader_is_killed_in_another_way),
     ("a_leader_that_goes_by_itself_is_reaped_all_the_same", a_leader_that_goes_by_itself_is_reaped_all_the_same),
     ("a_leader_that_is_not_reaped_at_once_is_reaped_later", a_leader_that_is_not_reaped_at_once_is_reaped_later),
     ("a_leader_that_cannot_wait_ends_no_daemon_that_is_ready", a_leader_that_cannot_wait_ends_no_daemon_that_is_ready),
@@ -43,11 +43,11 @@ fn outcomes(plan: &str, role: &str, call: &str, what: What, extent: Extent) -> V
     outcomes
 }
 
-/// The same, of calls that are not made every time.
+/// The same, of calls that are not made every time (a leader may be killed a little sooner).
 fn outcomes_if_any(plan: &str, role: &str, call: &str, what: What, extent: Extent) -> Vec<String> {
     let (index, faults) = places(plan, role, call, what, extent);
     let mut worker = Worker::start();
-    faults.iter().map(|fault| worker.ask(&format!("{index}\t{fault}"))).collect()
+    faults.iter().map(|fault| worker.ask(&format!("{index}\t{fault}"))).filter(|said| said != "unmet").collect()
 }
 
 const EVERYWHERE: [Extent; 2] = [Extent::Once, Extent::Persistent];
@@ -68,12 +68,12 @@ fn what_daemon_3_hides_is_found() {
 }
 
 /// It watches a program that is ready; when the caller is gone, it would end it.
-fn a_leader_that_cannot_be_killed_is_no_success() {
+fn a_leader_is_killed_in_another_way() {
     for plan in [NOTIFY, NEWLINE] {
-        let said = outcomes(plan, "caller", "kill", What::Errno(libc::EPERM), Extent::Persistent);
-        assert!(said.iter().all(|said| said.starts_with("failure\twait\tEPERM")), "{said:?}");
-        let said = outcomes(plan, "caller", "kill", What::Errno(libc::EPERM), Extent::Once);
-        assert!(said.iter().all(|said| said == "success"), "{said:?}");
+        for extent in EVERYWHERE {
+            let said = outcomes(plan, "caller", "kill", What::Errno(libc::EPERM), extent);
+            assert!(said.iter().all(|said| said == "success"), "{said:?}");
+        }
     }
 }
 
@@ -96,7 +96,7 @@ fn a_leader_that_cannot_wait_ends_no_daemon_that_is_ready() {
     for plan in [NOTIFY, NEWLINE] {
         for extent in EVERYWHERE {
             let said = outcomes_if_any(plan, "leader", "ppoll", What::Errno(libc::ENOMEM), extent);
-            let is_true = |said: &String| said == "success" || said == "unmet" || said == "failure\twait\tENOMEM";
+            let is_true = |said: &String| said == "success" || said == "failure\twait\tENOMEM";
             assert!(said.iter().all(is_true), "{said:?}");
         }
     }
@@ -148,8 +148,7 @@ fn an_exec_that_a_filter_hides_is_no_success() {
 fn a_pid_file_is_put_back_where_nobody_may_wait() {
     let plan = "rust return, pid_file {S}/pid, stdout file {S}/log";
     let said = outcomes(plan, "caller", "ppoll", What::Errno(libc::EPERM), Extent::Persistent);
-    // On a machine that is very busy, what was killed may once take longer to end than it is waited for.
-    let is_true = |said: &String| said == "success" || said == "failure\twait\tEPERM" || said.starts_with("once");
+    let is_true = |said: &String| said == "success" || said == "failure\twait\tEPERM";
     assert!(said.iter().all(is_true), "{said:?}");
 }
 

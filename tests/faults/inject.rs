@@ -256,6 +256,8 @@ struct Injector<'a> {
     fault: Option<&'a Fault>,
     tracees: BTreeMap<i32, Tracee>,
     caller: i32,
+    /// Who was last heard of.
+    last: i32,
     begun: bool,
     calls: usize,
     entry: Option<(u64, i64)>,
@@ -281,10 +283,9 @@ const HANG: Duration = Duration::from_secs(8);
 pub fn prepare() {
     // SAFETY: all zero is a number of a processor.
     let mut processors: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: takes no memory.
-    let here = usize::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0);
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
     // SAFETY: the set is ours.
-    unsafe { libc::CPU_SET(here, &mut processors) };
+    unsafe { libc::CPU_SET(std::process::id() as usize % all, &mut processors) };
     // SAFETY: as above. Ignored: it is faster only.
     let _ = unsafe { libc::sched_setaffinity(0, size_of_val(&processors), &raw const processors) };
     nix::sys::prctl::set_child_subreaper(true).expect("a subreaper");
@@ -316,6 +317,7 @@ pub fn run(program: &Program<'_>, fault: Option<&Fault>, verbose: bool, at_rest:
         fault,
         tracees: BTreeMap::new(),
         caller,
+        last: 0,
         begun: false,
         calls: 0,
         entry: None,
@@ -407,10 +409,8 @@ impl Injector<'_> {
     fn watch(&mut self) {
         let mut still_since = Instant::now();
         while self.calls < TOO_MANY && !self.is_at_rest() {
-            let mut status = 0;
-            // SAFETY: the status is ours.
-            match unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::WNOHANG) } {
-                0 => {
+            match self.next_event() {
+                (0, _) => {
                     let patience = if self.held_up.is_some() { STILL } else { HANG };
                     if still_since.elapsed() >= patience && !self.go_on() {
                         return;
@@ -418,8 +418,11 @@ impl Injector<'_> {
                     wait_for_a_child(patience);
                     continue;
                 }
-                -1 => return, // nobody is left
-                pid => self.handle(pid, status),
+                (-1, _) => return, // nobody is left
+                (pid, status) => {
+                    self.last = pid;
+                    self.handle(pid, status);
+                }
             }
             still_since = Instant::now();
             if self.held_up_since.elapsed() >= LONG {
@@ -431,6 +434,22 @@ impl Injector<'_> {
                 self.record.outcome = Outcome::IsDaemon;
             }
         }
+    }
+
+    /// The next that has happened, each in turn: who makes call after call must not hide another's end. 0 when nothing has,
+    /// -1 when nobody is left.
+    fn next_event(&self) -> (i32, i32) {
+        let living = || self.tracees.iter().filter(|(_, tracee)| !tracee.dead).map(|(pid, _)| *pid);
+        let in_turn = living().filter(|pid| *pid > self.last).chain(living().filter(|pid| *pid <= self.last));
+        let mut status = 0;
+        for pid in in_turn.chain([-1]) {
+            // SAFETY: the status is ours.
+            let found = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | libc::WNOHANG) };
+            if found > 0 || pid == -1 {
+                return (found, status);
+            }
+        }
+        (0, status)
     }
 
     /// Everybody is dead, or held and not just being killed.
