@@ -95,17 +95,15 @@ fn try_to_lock(path: &CStr, stays: bool) -> Result<Option<PidFile<'_>>, Errno> {
         Ok(()) => true,
     };
     if is_new && is_ours && !is_held(&file) {
-        remove_at(path, &file);
+        // Ignored: a file that nobody holds is taken over by the next start, and the error that led here is told.
+        let _ = remove_at(path, &file);
     }
     open_gate(&file);
     locked.map(|_| None)
 }
 
-fn remove_at(path: &CStr, file: &Fd) {
-    if is_at(path, file) {
-        // Ignored: a file that nobody holds is taken over by the next start, and the error that led here is told.
-        let _ = uninterrupted(|| sys::unlink(path));
-    }
+fn remove_at(path: &CStr, file: &Fd) -> Result<(), Errno> {
+    if is_at(path, file) { uninterrupted(|| sys::unlink(path)) } else { Ok(()) }
 }
 
 /// Opens the file that is there, or makes one; which of the two, decides what a failed start has to put back.
@@ -304,7 +302,12 @@ impl PidFile<'_> {
 
     fn put_back(&self) {
         match &self.before {
-            None => remove_at(self.path, &self.lock),
+            // Where it could be made and cannot be removed, it names nobody, and is whoever's that locks it.
+            None if remove_at(self.path, &self.lock).is_err() => {
+                // Ignored: as below.
+                let _ = self.fill(b"", UNBORN);
+            }
+            None => {}
             Some(before) if self.is_changed(before) => {
                 // Ignored: a stale file heals itself at the next start, and the error that led here is told.
                 let _ = self.fill(before.text.bytes(), before.mode);

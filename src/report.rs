@@ -19,6 +19,8 @@ use core::time::Duration;
 pub(crate) enum Message {
     /// The sequence is done; the daemon's program goes on and will say more. The daemon's pid.
     Started(c_int),
+    /// The daemon is about to execute its program. Its pid.
+    Executes(c_int),
     /// The daemon is ready. Its pid.
     Ready(c_int),
     /// A step failed; whoever says so is about to exit.
@@ -37,6 +39,7 @@ impl Message {
             Self::Ready(pid) => [2, pid, 0],
             Self::Failed(error) => [3, error.step().number(), error.errno().number()],
             Self::GaveUp(status) => [4, status, 0],
+            Self::Executes(pid) => [5, pid, 0],
         }
         .map(i32::to_ne_bytes)
     }
@@ -47,6 +50,7 @@ impl Message {
             [2, pid, _] => Some(Self::Ready(pid)),
             [3, step, errno] => Some(Self::Failed(Error::new(Step::from_number(step)?, Errno::new(errno)))),
             [4, status, _] => Some(Self::GaveUp(status)),
+            [5, pid, _] => Some(Self::Executes(pid)),
             _ => None,
         }
     }
@@ -83,6 +87,11 @@ impl Reporter {
         write_whole(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
     }
 
+    /// The same, while all signals are blocked: after an EPIPE, SIGPIPE is pending, and whoever has met that goes.
+    pub(crate) fn tell_blocked(&self, message: Message) -> Result<(), Error> {
+        write_all(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
+    }
+
     /// Waits until nobody listens any more; not longer than the grace, because a child that another thread of the
     /// caller has forked meanwhile may live on and hold the pipe.
     pub(crate) fn until_nobody_listens(&self) {
@@ -115,14 +124,16 @@ impl Reporter {
 
 /// Writes all of it; never raises SIGPIPE.
 pub(crate) fn write_whole(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
-    signals::without(sys::SIGPIPE, Errno::EPIPE, || {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let written = uninterrupted(|| sys::write(fd, rest))?;
-            rest = rest.get(written..).unwrap_or_default();
-        }
-        Ok(())
-    })
+    signals::without(sys::SIGPIPE, Errno::EPIPE, || write_all(fd, bytes))
+}
+
+fn write_all(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = uninterrupted(|| sys::write(fd, rest))?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// The end of the one who waits: the caller; and the leader while it watches the daemon's exec.
@@ -134,6 +145,8 @@ pub(crate) enum Outcome {
     Ready(c_int),
     /// There is none, because its program said so, with this exit status.
     GaveUp(c_int),
+    /// It was to be ended, and could not be killed: it has other rights.
+    Lives,
 }
 
 /// What the caller does while it waits.
@@ -160,8 +173,10 @@ struct Watched<'a> {
     mask: Option<SignalSet>,
     /// The daemon's pid.
     daemon: Option<c_int>,
-    /// The daemon, which must live: its children may hold the pipe. If its program is watched, the leader sees to that.
+    /// The daemon, to be ended wherever it goes; and it must live, since its children may hold the pipe.
     process: Option<Fd>,
+    /// Whether the leader tells of its death.
+    leader_tells: bool,
     /// The daemon's program, which may say something.
     program: Option<&'a Awaited<'a>>,
     /// Whether it will never say anything.
@@ -169,6 +184,16 @@ struct Watched<'a> {
 }
 
 impl Watched<'_> {
+    /// Knows the daemon while it is still where it can be found; false when it is gone.
+    ///
+    /// Without a pidfd (before Linux 5.3), the end of the pipe has to tell of its death.
+    fn know(&mut self, daemon: c_int) -> bool {
+        let opened = sys::pidfd_open(daemon);
+        self.daemon = Some(daemon);
+        self.process = opened.and_then(Fd::above_stdio).ok();
+        opened != Err(Errno::ESRCH)
+    }
+
     /// Of a program that has ended, hears what it had said before, but nobody who goes on and on; and tells the outcome:
     /// with status 0 it may have been ready, and have done what it had to.
     fn last_words(&self, wait: &Wait<'_>, end: Result<c_int, Error>) -> Result<Outcome, Error> {
@@ -195,9 +220,6 @@ impl Watched<'_> {
 /// The daemon died before it was ready.
 const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
 
-/// The daemon was to be ended, and could not be killed.
-pub(crate) const LIVES: Error = Error::new(Step::Wait, Errno::EPERM);
-
 /// What happens while the caller waits.
 enum Event {
     Said(Message),
@@ -216,12 +238,12 @@ impl Listener {
     /// nobody was told of. While the daemon's program gets ready, which may take long, signals mean what they mean to
     /// the caller.
     pub(crate) fn wait(self, wait: &Wait<'_>) -> Result<Outcome, Error> {
-        let mut watched = Watched { deadline: wait.deadline, ..Watched::default() };
+        let mut watched = Watched { deadline: wait.deadline, leader_tells: wait.leader_stays, ..Watched::default() };
         let outcome = self.outcome(wait, &mut watched);
         // Who reports a failure exits by itself, and a leader that stays reaps the daemon before.
         let goes = match &outcome {
             Ok(Outcome::Ready(_)) => false,
-            Ok(Outcome::GaveUp(_)) => true,
+            Ok(Outcome::GaveUp(_) | Outcome::Lives) => true,
             Err(error) => error.step() != Step::Wait,
         };
         let outcome = outcome.and_then(|outcome| pass_on(outcome, wait, &watched));
@@ -231,7 +253,7 @@ impl Listener {
         }
         let ended = self.end_the_start(wait.leader, &watched, goes);
         match (outcome, wait.awaited.errno()) {
-            _ if ended.is_err_and(|errno| errno != Errno::ESRCH) => Err(LIVES),
+            _ if ended.is_err_and(|errno| errno != Errno::ESRCH) => Ok(Outcome::Lives),
             // It ended by itself, and had said why.
             (Err(DEAD) | Ok(Outcome::GaveUp(_)), Some(errno)) => Err(Error::new(Step::Notify, errno)),
             (outcome, _) => outcome,
@@ -244,19 +266,24 @@ impl Listener {
             let event = self.next(watched);
             // Of a daemon that is gone, only what it had said before counts; nobody waits for more.
             match if gone { event.map_err(|_| DEAD) } else { event }? {
+                Event::Said(Message::Executes(pid)) => {
+                    watched.know(pid);
+                }
                 Event::Said(Message::Started(pid)) => {
-                    (watched.daemon, watched.mask) = (Some(pid), Some(wait.mask));
-                    // Without it (before Linux 5.3), the end of the pipe has to tell of the daemon's death.
-                    let opened = sys::pidfd_open(pid);
+                    watched.mask = Some(wait.mask);
                     if wait.leader_stays {
                         watched.program = Some(&wait.awaited); // and the leader tells of its death, and how it was
-                    } else if opened == Err(Errno::ESRCH) {
+                    } else if !watched.know(pid) {
                         gone = true;
                         watched.deadline = Deadline::NOW;
                     }
-                    watched.process = opened.and_then(Fd::above_stdio).ok();
                 }
-                Event::Said(Message::Ready(pid)) => return Ok(Outcome::Ready(pid)),
+                Event::Said(Message::Ready(pid)) => {
+                    if wait.supervisor.is_some() && watched.daemon.is_none() {
+                        watched.know(pid); // it may have to be ended yet
+                    }
+                    return Ok(Outcome::Ready(pid));
+                }
                 Event::Said(Message::GaveUp(status)) => return watched.last_words(wait, Ok(status)),
                 Event::Said(Message::Failed(error)) => return watched.last_words(wait, Err(error)),
                 Event::End | Event::Death => return watched.last_words(wait, Err(DEAD)),
@@ -365,7 +392,7 @@ impl Listener {
             return Ok(None); // the read waits as well
         }
         let program = watched.program.filter(|_| !watched.silent).map_or(-1, Awaited::descriptor);
-        let process = watched.process.as_ref().filter(|_| watched.program.is_none()).map_or(-1, Fd::number);
+        let process = watched.process.as_ref().filter(|_| !watched.leader_tells).map_or(-1, Fd::number);
         let mut fds = [self.0.number(), process, program].map(wanted);
         watched.deadline.wait(&mut fds, watched.mask)?;
         Ok(match fds.map(|fd| fd.revents) {

@@ -77,8 +77,7 @@ impl Daemon<'_> {
         }
         // This is the caller: in a forked process, an error is its end.
         let is_ready = matches!(started, Ok(Started::There(Ok(Outcome::Ready(_)), _)));
-        // A daemon that could not be ended.
-        let may_live = matches!(started, Ok(Started::There(Err(report::LIVES), _)));
+        let may_live = matches!(started, Ok(Started::There(Ok(Outcome::Lives), _)));
         if let Some(pid_file) = pid_file {
             pid_file.end(is_ready, may_live);
         }
@@ -194,8 +193,9 @@ impl Daemon<'_> {
         pipes: &mut Pipes,
     ) -> Result<Handle, Error> {
         let leader = sys::setsid().map_err(Error::at(Step::Setsid))?;
-        if leader == 1 {
-            // The first process of a new pid namespace: its end would be the daemon's (pid_namespaces(7)).
+        if leader == 1 || sys::getppid() == 0 {
+            // In another pid namespace than the caller: the end of its first process would be the daemon's, and its
+            // numbers mean other processes to the caller (pid_namespaces(7)).
             return Err(Error::new(Step::Setsid, Errno::EINVAL));
         }
         if let After::Exec(_) = after {
@@ -205,6 +205,7 @@ impl Daemon<'_> {
         }
         let handle = self.settle(&after, outfit, pid_file, Some(pipes))?;
         if let After::Exec(execute) = after {
+            pipes.reporter.tell_blocked(Message::Executes(sys::getpid()))?;
             self.unblock_signals(mask)?;
             return Err(Error::new(Step::Exec, execute()));
         }
@@ -369,6 +370,7 @@ impl Daemon<'_> {
         match outcome? {
             Outcome::Ready(daemon) => Ok(Process::Caller { daemon }),
             Outcome::GaveUp(status) => Err(Error::new(Step::Fail, Errno::new(status))),
+            Outcome::Lives => Err(Error::new(Step::Wait, Errno::EPERM)),
         }
     }
 }
@@ -463,7 +465,7 @@ fn has_executed(leader: c_int, daemon: c_int) -> Result<(), Error> {
     match sys::setpgid(daemon, leader) {
         Err(Errno::EACCES) => Ok(()),
         // A filter says so too.
-        Err(Errno::EPERM) if sys::getsid(daemon) != Ok(leader) => Ok(()),
+        Err(Errno::EPERM) if sys::getsid(daemon).is_ok_and(|session| session != leader) => Ok(()),
         unexecuted => Err(Error::new(Step::Wait, unexecuted.err().unwrap_or(Errno::ESRCH))),
     }
 }
@@ -500,8 +502,10 @@ fn until_it_ends(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Op
 /// Kills a child of ours, dead or alive, and reaps it: nothing of it shall be left.
 fn end(child: c_int) {
     // Ignored: what cannot be done here, is done by who waits for us.
-    let _ = sys::kill(child, sys::SIGKILL);
-    let _ = fds::uninterrupted(|| sys::wait_and_reap(child));
+    let _ = match sys::kill(child, sys::SIGKILL) {
+        Ok(()) => fds::uninterrupted(|| sys::wait_and_reap(child)).map(Some),
+        Err(_) => sys::reap(child), // if it is dead
+    };
 }
 
 /// The daemon waits until its leader is gone, which it nearly always is by now. Nothing tells an orphan that it has

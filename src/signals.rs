@@ -1,7 +1,7 @@
 //! Signals: held back during the start, and as at a program's begin in the daemon.
 
 use crate::error::{Errno, Error, Step};
-use crate::fds::Fd;
+use crate::fds::{Fd, uninterrupted};
 use crate::sys::{self, Disposition, SignalSet};
 use core::ffi::c_int;
 
@@ -34,9 +34,9 @@ impl Signals {
 
     /// Takes away the SIGCHLD of the leader, which the caller knows nothing of, unless it may also be another child's.
     pub(crate) fn forget_the_leader(&self) {
-        if !self.child_pending && is_pending(sys::SIGCHLD) && sys::has_children() == Err(Errno::ECHILD) {
-            // Ignored: at worst there is a SIGCHLD without a child.
-            let _ = sys::take_pending_signal(only(sys::SIGCHLD));
+        if !self.child_pending && sys::has_children() == Err(Errno::ECHILD) {
+            // Ignored: there is none, or at worst there is a SIGCHLD without a child.
+            let _ = uninterrupted(|| sys::take_pending_signal(only(sys::SIGCHLD)));
         }
     }
 
