@@ -82,7 +82,8 @@ impl Daemon<'_> {
     }
 
     /// `spawn_with(execute)`—as [`spawn`](Self::spawn), but that function executes the program: it may try one after
-    /// the other, in the daemon's root and working directory. It returns the errno of its failure.
+    /// the other, in the daemon's root and working directory. It returns the errno of its failure,
+    /// and after EINTR it is called again.
     ///
     /// # Errors
     /// As for `spawn`.

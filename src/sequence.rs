@@ -207,7 +207,7 @@ impl Daemon<'_> {
         if let After::Exec(execute) = after {
             pipes.reporter.tell_blocked(Message::Executes(sys::getpid()))?;
             self.unblock_signals(mask)?;
-            return Err(Error::new(Step::Exec, execute()));
+            return Err(exec(execute));
         }
         outlive(leader);
         self.unblock_signals(mask)?;
@@ -226,7 +226,7 @@ impl Daemon<'_> {
             After::Return => {}
             #[cfg(feature = "capi")]
             After::ReturnReady => handle.ready()?,
-            After::Exec(execute) => return Err(Error::new(Step::Exec, execute())),
+            After::Exec(execute) => return Err(exec(execute)),
         }
         Ok(Started::Here(handle))
     }
@@ -395,6 +395,18 @@ fn has_threads() -> bool {
         Err(Errno::EINVAL) => true, // unshare(2); so does a vfork child, which must not fork either
         Err(_) => fds::thread_count().is_some_and(|count| count > 1), // container filters forbid the call
     }
+}
+
+/// Executes the program: its failure.
+fn exec(execute: &dyn Fn() -> Errno) -> Error {
+    // Opening it may be interrupted on a file system that lets it wait.
+    let errno = loop {
+        match execute() {
+            Errno::EINTR => {}
+            errno => break errno,
+        }
+    };
+    Error::new(Step::Exec, errno)
 }
 
 /// Which process this is after a fork.

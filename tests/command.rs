@@ -60,6 +60,7 @@ fn main() {
             ),
             ("kill_after_exec_is_no_failure", kill_after_exec_is_no_failure),
             ("killed_caller_leaves_no_daemon", killed_caller_leaves_no_daemon),
+            ("children_in_another_namespace_are_refused", children_in_another_namespace_are_refused),
             ("process_1_of_a_namespace_is_told_why_it_cannot", process_1_of_a_namespace_is_told_why_it_cannot),
             ("program_that_ends_at_once_is_a_success", program_that_ends_at_once_is_a_success),
             ("program_runs_when_the_command_ends", program_runs_when_the_command_ends),
@@ -67,7 +68,13 @@ fn main() {
             ("daemon_outlives_a_shell_that_started_it_behind_its_back", daemon_outlives_its_shell),
             ("web_server_runs_as_in_the_readme", web_server_runs_as_in_the_readme),
         ],
-        &[("launch", launch), ("traced", traced), ("tell", tell), ("process_1", process_1)],
+        &[
+            ("launch", launch),
+            ("traced", traced),
+            ("tell", tell),
+            ("process_1", process_1),
+            ("outside_of_a_namespace", outside_of_a_namespace),
+        ],
     );
 }
 
@@ -1045,6 +1052,37 @@ fn process_1(arguments: &[String]) {
     }
     let status = Command::new(&arguments[0]).args(&arguments[1..]).status().unwrap();
     process::exit(status.code().unwrap_or(98));
+}
+
+/// Becomes a command whose children will be in a new namespace, which has a first process already.
+fn outside_of_a_namespace(arguments: &[String]) {
+    use std::os::unix::process::CommandExt;
+    if let Err(why) = harness::start::unshare(libc::CLONE_NEWPID) {
+        println!("forbidden: {why}");
+        process::exit(99);
+    }
+    let first = Command::new("sleep").arg("1000").spawn();
+    let error = first.and_then(|_| Err::<(), _>(Command::new(&arguments[0]).args(&arguments[1..]).exec()));
+    panic!("{error:?}");
+}
+
+/// Their numbers are those of other processes to who started them, and would be told, and killed.
+fn children_in_another_namespace_are_refused() {
+    for options in [&[][..], &["-P"], &["-n", "-t", "1"]] {
+        let mut command = helper("outside_of_a_namespace");
+        command.arg(untty().get_program()).args(options).args(["sleep", "1000"]);
+        let mut warden = Warden::start(&command);
+        let end = warden.caller();
+        // The namespace's first process lives on, and all else is gone.
+        warden.living().into_iter().for_each(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap());
+        assert!(warden.rest().len() <= 1, "{options:?}");
+        let said = warden.all_output();
+        if let Some(why) = said.iter().find_map(|line| line.strip_prefix("forbidden: ")) {
+            return harness::start::skipped(why);
+        }
+        let line = "untty: setsid: cannot start a new session: EINVAL";
+        assert_eq!((end, said), (End::Exited(125), vec![line.to_owned()]), "{options:?}");
+    }
 }
 
 /// Its end would be the daemon's.

@@ -57,6 +57,7 @@ fn main() {
             no_descriptor_is_free_for_it,
             a_call_that_fails_is_an_error_of_the_start,
             every_later_failure_puts_back_what_was_there,
+            a_new_file_that_cannot_be_removed_names_nobody,
             a_death_at_any_step_puts_back_what_was_there,
             a_command_that_cannot_be_executed_puts_back_what_was_there,
             a_deadline_puts_back_what_was_there,
@@ -1141,6 +1142,23 @@ const BEFORE: [Option<(&str, u32)>; 4] =
 fn prepare_before(path: &str, before: Option<(&str, u32)>) {
     let _ = fs::remove_file(path);
     before.iter().for_each(|(text, mode)| leave(path, text, *mode));
+}
+
+/// In some directories files can be made, and not removed. The next start takes it.
+fn a_new_file_that_cannot_be_removed_names_nobody() {
+    let scratch = scratch();
+    let path = scratch.file("pid");
+    let mine = format!("pid_file {path}");
+    let mut start = Start::with(&[&mine, "forbid unlink 1", "return", "first fail 3"]);
+    assert_eq!(start.answer().outcome, "fail 3");
+    start.caller();
+    start.rest();
+    assert_eq!(
+        (fs::read_to_string(&path).unwrap(), fs::metadata(&path).unwrap().mode() & 0o7777),
+        (String::new(), 0o700)
+    );
+    let state = state_of(&[&mine]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", state["pid"]));
 }
 
 fn every_later_failure_puts_back_what_was_there() {

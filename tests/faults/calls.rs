@@ -44,13 +44,13 @@ const OF_ANY: &str = "ENOSYS EPERM EINTR EIO ENOMEM EAGAIN";
 
 /// The errnos of the man pages.
 const OF_MAN_PAGES: &[(&str, &str)] = &[
-    ("access", "EACCES ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS EINVAL ETXTBSY"),
+    ("access", "EACCES EFAULT ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS EINVAL ETXTBSY"),
     ("bind", "EACCES EADDRINUSE EBADF EINVAL ENOTSOCK EADDRNOTAVAIL EFAULT ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS"),
     ("capget", "EFAULT EINVAL ESRCH"),
     ("capset", "EFAULT EINVAL ESRCH"),
     ("chdir", "EACCES EFAULT ELOOP ENAMETOOLONG ENOENT ENOTDIR"),
     ("chroot", "EACCES EFAULT ELOOP ENAMETOOLONG ENOENT ENOTDIR"),
-    ("clock_gettime", "EFAULT EINVAL"),
+    ("clock_gettime", "EACCES EFAULT EINVAL ENODEV ENOTSUP"),
     ("clock_nanosleep", "EFAULT EINVAL ENOTSUP"),
     ("clone", "EINVAL ENOSPC EUSERS"),
     ("clone3", "EINVAL ENOSPC EUSERS EACCES EBUSY EEXIST EOPNOTSUPP"),
@@ -67,8 +67,8 @@ const OF_MAN_PAGES: &[(&str, &str)] = &[
         "execve",
         "E2BIG EACCES EFAULT EINVAL EISDIR ELIBBAD ELOOP EMFILE ENAMETOOLONG ENFILE ENOENT ENOEXEC ENOTDIR ETXTBSY",
     ),
-    ("faccessat", "EACCES EBADF EINVAL ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS"),
-    ("faccessat2", "EACCES EBADF EINVAL ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS"),
+    ("faccessat", "EACCES EBADF EFAULT EINVAL ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS"),
+    ("faccessat2", "EACCES EBADF EFAULT EINVAL ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS"),
     ("fchmod", "EBADF EROFS EACCES EFAULT ELOOP ENAMETOOLONG ENOENT ENOTDIR"),
     ("fcntl", "EACCES EBADF EBUSY EDEADLK EFAULT EINVAL EMFILE ENOLCK ENOTDIR"),
     ("flock", "EBADF EINVAL ENOLCK"),
@@ -86,7 +86,7 @@ const OF_MAN_PAGES: &[(&str, &str)] = &[
     ("kill", "EINVAL"),
     ("lseek", "EBADF EINVAL ENXIO EOVERFLOW ESPIPE"),
     ("mmap", "EACCES EBADF EEXIST EINVAL ENFILE ENODEV EOVERFLOW ETXTBSY"),
-    ("mprotect", "EACCES EINVAL"),
+    ("mprotect", "EACCES EFAULT EINVAL"),
     ("munmap", "EINVAL"),
     ("nanosleep", "EFAULT EINVAL"),
     ("newfstatat", "EACCES EBADF EFAULT EINVAL ELOOP ENAMETOOLONG ENOENT ENOTDIR EOVERFLOW"),
@@ -118,7 +118,7 @@ const OF_MAN_PAGES: &[(&str, &str)] = &[
     ("rt_sigprocmask", "EFAULT EINVAL"),
     ("rt_sigtimedwait", "EINVAL"),
     ("sendto", "EACCES EBADF ECONNREFUSED ECONNRESET EFAULT EINVAL EMSGSIZE ENOBUFS ENOTCONN ENOTSOCK EPIPE"),
-    ("set_robust_list", "EINVAL"),
+    ("set_robust_list", "EFAULT EINVAL ESRCH"),
     ("setgid", "EINVAL"),
     ("setgroups", "EFAULT EINVAL"),
     ("setpgid", "EINVAL ESRCH"),
@@ -131,7 +131,6 @@ const OF_MAN_PAGES: &[(&str, &str)] = &[
     ("socket", "EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS EPROTONOSUPPORT"),
     ("stat", "EACCES EBADF EFAULT ELOOP ENAMETOOLONG ENOENT ENOTDIR EOVERFLOW"),
     ("statx", "EACCES EBADF EFAULT EINVAL ELOOP ENAMETOOLONG ENOENT ENOTDIR"),
-    ("umask", ""),
     ("unlink", "EACCES EBUSY EFAULT EISDIR ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS"),
     ("unlinkat", "EACCES EBUSY EFAULT EISDIR ELOOP ENAMETOOLONG ENOENT ENOTDIR EROFS EBADF EINVAL"),
     ("unshare", "EINVAL ENOSPC EUSERS"),
@@ -155,6 +154,8 @@ const IMPOSSIBLE: &[(&str, &str, &str)] = &[
     ("getgid", "*", "always successful"),
     ("getegid", "*", "always successful"),
     ("set_tid_address", "*", "always successful"),
+    ("umask", "*", "always successful"),
+    ("pidfd_open", "ESRCH", "the daemon is there until it is reaped, and its death is met by killing it"),
     ("close", "ENOSYS EPERM ENOMEM EAGAIN EBADF", "what was open is closed, whatever else is told"),
     ("brk", "*", "it returns the break, as it then is"),
     ("flock", "EAGAIN", "that is another start's lock, and a new file is then that one's"),
@@ -172,8 +173,8 @@ const DIVISIBLE: &[&str] = &["read", "write", "pread64", "pwrite64", "getdents64
 
 /// Calls that can wait, or that a file system may let wait (FUSE, NFS): only they can be interrupted, and that must not
 /// change an outcome. That others are, is a filter's word, and told as any errno is.
-const INTERRUPTIBLE: &str = "access chdir chroot clock_nanosleep connect dup2 dup3 faccessat faccessat2 fchmod fcntl flock \
-                             fstatfs ftruncate getcwd getdents64 nanosleep newfstatat open openat poll ppoll pread64 \
+const INTERRUPTIBLE: &str = "access chdir chroot clock_nanosleep close connect dup2 dup3 execve faccessat faccessat2 \
+                             fchmod fcntl flock fstat fstatfs lstat stat statx ftruncate getcwd getdents64 nanosleep newfstatat open openat poll ppoll pread64 \
                              pselect6 pwrite64 read recvmsg rt_sigtimedwait sendto unlink unlinkat wait4 waitid write writev";
 
 /// Whether a signal can end that call before it is done.

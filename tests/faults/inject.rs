@@ -227,6 +227,9 @@ pub struct Record {
     /// The caller when calls began to count, and when the call was back.
     pub before: Option<Look>,
     pub after: Option<Look>,
+    /// Who else was alive when the caller had come to its end, or spoke; and how long that took.
+    pub alive: Vec<(Role, String)>,
+    pub took: Duration,
     /// Standard output and error.
     pub said: String,
     pub errors: String,
@@ -307,6 +310,8 @@ pub fn run(program: &Program<'_>, fault: Option<&Fault>, verbose: bool, at_rest:
         fired: false,
         before: None,
         after: None,
+        alive: vec![],
+        took: Duration::ZERO,
         said: String::new(),
         errors: String::new(),
         roles: BTreeMap::new(),
@@ -531,10 +536,19 @@ impl Injector<'_> {
         self.record.dead.push(gone);
         if pid == self.caller && self.record.outcome == Outcome::Hangs {
             self.record.outcome = Outcome::Ended(end);
+            self.note_who_lives();
         }
         if self.held_up.is_some_and(|(held_up, _)| held_up == pid) {
             self.held_up = None;
         }
+    }
+
+    /// The caller has come to its end, or speaks.
+    fn note_who_lives(&mut self) {
+        let others = self.tracees.iter().filter(|(pid, tracee)| **pid != self.caller && !tracee.dead);
+        let alive = others.filter_map(|(pid, tracee)| Some((tracee.role.clone(), look::living_state(*pid)?)));
+        self.record.alive = alive.collect();
+        self.record.took = self.start.elapsed();
     }
 
     fn has_executed(&mut self, pid: i32) {
@@ -618,6 +632,7 @@ impl Injector<'_> {
         }
         if pid == self.caller && (word == marker::RETURNED || word == marker::FAILED) {
             self.record.after = Some(look::at(pid));
+            self.note_who_lives();
             self.record.outcome = if word == marker::RETURNED {
                 Outcome::Returned(values[0])
             } else {

@@ -9,7 +9,9 @@ pub type Look = BTreeMap<String, String>;
 pub fn at(pid: i32) -> Look {
     let mut look = Look::new();
     let stat = crate::harness::stat_fields(pid).unwrap_or_default();
-    for (index, key) in [(0, "state"), (1, "parent"), (2, "group"), (3, "session"), (4, "terminal")] {
+    let fields =
+        [(0, "state"), (1, "parent"), (2, "group"), (3, "session"), (4, "terminal"), (15, "priority"), (16, "nice")];
+    for (index, key) in fields {
         look.insert(key.to_owned(), stat.get(index).cloned().unwrap_or_default());
     }
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -36,6 +38,9 @@ pub fn at(pid: i32) -> Look {
             look.insert(key.to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" "));
         }
     }
+    for key in ["limits", "oom_score_adj"] {
+        look.insert(key.to_owned(), fs::read_to_string(format!("/proc/{pid}/{key}")).unwrap_or_default());
+    }
     for key in ["cwd", "root"] {
         look.insert(key.to_owned(), link(&format!("/proc/{pid}/{key}")));
     }
@@ -57,6 +62,12 @@ fn link(path: &str) -> String {
 
 pub fn parent(pid: i32) -> Option<i32> {
     crate::harness::stat_fields(pid)?.get(1)?.parse().ok()
+}
+
+/// Its state, if it is there and no zombie: `proc_pid_stat(5)`.
+pub fn living_state(pid: i32) -> Option<String> {
+    let state = crate::harness::stat_fields(pid)?.swap_remove(0);
+    (state != "Z" && state != "X").then_some(state)
 }
 
 /// Whether it is stopped by who traces it.

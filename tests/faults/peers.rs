@@ -74,6 +74,8 @@ pub fn judge(reference: &Reference, fault: &Fault, seen: &Seen) -> String {
                 _ => wrong("left", "claims a daemon, and there is more than that"),
             }
         }
+        // It gives no exit status: it stays in the foreground, as what it takes for a daemon.
+        Outcome::IsDaemon => wrong("lie", "is itself what should be the daemon, and not whole"),
         _ if daemons.is_empty() && others == 0 => "true".to_owned(),
         _ if daemons.is_empty() => wrong("left", "claims that there is none, and leaves a process"),
         _ => wrong("lie left", "claims that there is none, and there is one"),

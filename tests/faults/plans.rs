@@ -139,6 +139,12 @@ pub fn all() -> Vec<Plan> {
             .expect("fd 2", "{S}/errors 0502001"),
         Plan::command("-n -t 2 {PARK}").deadline(),
         Plan::command("-R 7 -t 2 {PARK} -R 7").deadline(),
+        // A program that leaves for a session of its own.
+        Plan::command("-n -t 2 /usr/bin/setsid {PARK}")
+            .deadline()
+            .with(|plan| plan.environment.push(("LC_ALL".into(), "C".into())))
+            .expect("group", "daemon")
+            .expect("session", "daemon"),
         Plan::command("-P -p {S}/pid -o {S}/log -C {S} -m 77 -k 5 -n -t 2 park")
             .deadline()
             .file("pid", "99999999\n")
@@ -176,7 +182,11 @@ pub fn all() -> Vec<Plan> {
             plan.environment.push(("NOTIFY_SOCKET".into(), "{S}/notify".into()));
         }),
         Plan::rust(&["return", "spawn {PARK}"]),
-        Plan::c("daemon").expect("Umask", "0022").with(|plan| plan.open.extend([5, 21])),
+        Plan::c("daemon")
+            .expect("Umask", "0022")
+            .expect("SigBlk", "0000000000000200")
+            .expect("SigIgn", "0000000000000800")
+            .with(|plan| plan.open.extend([5, 21])),
         Plan::c("detach pid {S}/pid"),
         Plan::c("detach return deadline handle").deadline(),
         Plan::c("detach return").called("c, closing by /proc").forbid(libc::SYS_close_range),

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 use untty::Step;
 
 /// Names of files in the run's directory, with modes and contents.
@@ -80,10 +81,15 @@ pub fn run(plan: &Plan, fault: Option<&Fault>, verbose: bool) -> Seen {
     let words: Vec<String> = plan.words.iter().map(|word| filled(word)).collect();
     let environment: Vec<_> = plan.environment.iter().map(|(name, value)| (name.clone(), filled(value))).collect();
     let in_place = plan.in_place;
-    let descriptors = plan.descriptors;
+    let (descriptors, is_peer) = (plan.descriptors, plan.is_peer);
     let prepare = || {
         // What every caller brings along: descriptors to close, and a umask; and nothing of the test's own.
         harness::start::set_signals("all", libc::SIG_DFL, 0);
+        if !is_peer {
+            // Something to lose.
+            harness::start::set_signals(&libc::SIGUSR2.to_string(), libc::SIG_IGN, 0);
+            harness::start::block_signals(&libc::SIGUSR1.to_string());
+        }
         let null = fs::File::open("/dev/null").expect("/dev/null");
         for number in [5, 21] {
             // SAFETY: no memory is touched.
@@ -209,8 +215,13 @@ impl Reference {
             .map(|(key, value)| format!("{key} is {:?}, not {value:?}", self.daemon.get(*key)))
             .collect();
         let open = self.daemon.keys().filter_map(|key| key.strip_prefix("fd ")?.parse::<i32>().ok());
-        // What belongs to a daemon that has a pid file, or a supervisor.
-        let ties = |fd: &i32| ["{S}/", "socket "].iter().any(|kind| self.daemon[&format!("fd {fd}")].starts_with(kind));
+        // What belongs to a daemon that has a pid file, which it can only read, or a supervisor.
+        let ties = |fd: &i32| {
+            let file = self.daemon[&format!("fd {fd}")].as_str();
+            let (target, flags) = file.rsplit_once(' ').unwrap_or_default();
+            let is_pid_file = ["{S}/pid", "{S}/new"].contains(&target) && flags.ends_with('0');
+            is_pid_file || self.plan.supervisor && target == "socket"
+        };
         let strange: Vec<i32> = open.filter(|fd| *fd > 2 && !self.plan.open.contains(fd) && !ties(fd)).collect();
         if !strange.is_empty() {
             faults.push(format!("descriptors {strange:?} are open"));
@@ -242,14 +253,14 @@ impl Reference {
     /// Where the promise ends. Each needs a kernel that takes back what it has just allowed, or a call that stays
     /// forbidden of which there is no other.
     fn limit(&self, fault: &Fault, why: &str) -> Option<&'static str> {
+        let only =
+            |key: &str| why.split_once(": ").is_some_and(|(_, all)| all.split("; ").all(|one| one.starts_with(key)));
         let persistent = fault.extent == Extent::Persistent;
         let asks_the_user_database = self.plan.is_command && self.plan.words.iter().any(|word| word == "-u");
         let is_stat = ["fstat", "stat", "lstat", "newfstatat"].contains(&calls::name(fault.call).as_str());
         match fault.call {
-            libc::SYS_waitid if persistent && why.contains("children: ") => {
-                Some("no child can be waited for: a zombie stays")
-            }
-            libc::SYS_rt_sigprocmask if persistent && why.contains("SigBlk: ") => {
+            libc::SYS_waitid if persistent && only("children: ") => Some("no child can be waited for: a zombie stays"),
+            libc::SYS_rt_sigprocmask if persistent && only("SigBlk: ") => {
                 Some("a mask was set and cannot be set back, though no filter sees the set")
             }
             libc::SYS_prlimit64 if why.starts_with("hangs") => {
@@ -282,6 +293,10 @@ impl Reference {
             return Ok(Verdict::Success);
         }
         self.one_daemon(seen)?;
+        if let Some(other) = record.alive.iter().find(|(role, _)| *role != self.role) {
+            return Err(format!("claims a daemon while there is yet {other:?}"));
+        }
+        self.keeps_signals(fault, record)?;
         if let (Some(before), Some(after)) = (&record.before, &record.after) {
             same_caller(before, after)?;
         }
@@ -289,7 +304,10 @@ impl Reference {
             return Err(format!("succeeds, and says {:?}", record.errors));
         }
         let pid = the_daemon(record).map_or(0, |daemon| daemon.pid);
-        if record.said.replace(&pid.to_string(), "PID") != self.said && fault.call != libc::SYS_write {
+        let pid_is_lost = [&record.said, &record.errors].iter().all(|text| !text.contains(&pid.to_string()));
+        if record.said.replace(&pid.to_string(), "PID") != self.said
+            && (fault.call != libc::SYS_write || pid_is_lost && fault.extent == Extent::Once)
+        {
             return Err(format!("says {:?}", record.said));
         }
         if without(&seen.heard, pid) != self.heard {
@@ -307,8 +325,15 @@ impl Reference {
         let writes = |made: &BTreeMap<Role, Vec<Made>>| {
             made.get(&daemon).map_or(0, |made| made.iter().filter(|made| made.number == libc::SYS_write).count())
         };
-        // What it tells is the last that it writes. A signal at a call comes when that is done, or later.
-        let was_told = writes(&self.made) > 0 && writes(&record.made) >= writes(&self.made);
+        // What it tells is the last that it writes, unless it executes a program: that tells. A signal at a call comes
+        // when that is done, or later; but SIGKILL is not late.
+        let mut made = record.made.clone();
+        if fault.what == What::Signal(libc::SIGKILL) {
+            made.entry(daemon.clone()).or_default().truncate(fault.index);
+        }
+        let last = self.made.get(&daemon).and_then(|made| made.last());
+        let executes = last.is_some_and(|made| made.number == libc::SYS_execve);
+        let was_told = !executes && writes(&self.made) > 0 && writes(&made) >= writes(&self.made);
         match fault.what {
             What::Signal(signal) => {
                 let by_it = |dead: &(Role, i32, End, bool)| {
@@ -354,19 +379,33 @@ impl Reference {
             return Err(format!("claims failure, but there are {}: {:?}", who(&record.present), record.errors));
         }
         nobody_else(record, None)?;
+        // Killed, and on its way: a busy machine may have no time for it in the second that is waited.
+        let is_dying = |state: &str| ["R", "D"].contains(&state) && record.took >= Duration::from_secs(1);
+        if !record.alive.iter().all(|(_, state)| is_dying(state)) {
+            return Err(format!(
+                "claims that there is none while there are yet {:?}, after {:?}",
+                record.alive, record.took
+            ));
+        }
+        if record.took > TIMELY {
+            return Err(format!("takes too long: {:?}", record.took));
+        }
+        self.keeps_signals(fault, record)?;
         if let (Some(before), Some(after)) = (&record.before, &record.after) {
             same_caller(before, after)?;
         }
         let mut differences = harness::differences(&seen.before, &files_after(seen, None));
         // A log that did not exist may now exist, empty.
         differences.retain(|line| !line.ends_with(r#": None became Some("100640 \"\"")"#));
-        if !differences.is_empty() && !self.plan.in_place {
+        // In place, nobody can go back.
+        differences.retain(|line| !self.plan.in_place || !line.starts_with("pid: ") && !line.starts_with("log: "));
+        if !differences.is_empty() {
             return Err(format!("files differ: {}", differences.join("; ")));
         }
         let (step, errno) = match (&record.outcome, status) {
             (Outcome::Failed(step, errno), _) => (step_name(*step), calls::errno_name(*errno)),
             (_, Some(status)) if self.plan.is_command => return self.one_line(fault, seen, status),
-            (_, status) => ("exit".to_owned(), status.unwrap_or(-1).to_string()),
+            (outcome, _) => return Err(format!("ends untold: {outcome:?}")),
         };
         self.untouched(fault, &step, &errno)?;
         Ok(Verdict::Failure(step, errno))
@@ -387,6 +426,7 @@ impl Reference {
         match told {
             _ if !(125..=127).contains(&status) => Err(format!("status {status}: {errors:?}")),
             _ if silent => Ok(Verdict::Failure("(silent)".to_owned(), status.to_string())),
+            Some((step, errno)) if status != status_of(step, errno) => Err(format!("status {status}: {step}, {errno}")),
             Some((step, errno)) => {
                 self.untouched(fault, step, errno)?;
                 Ok(Verdict::Failure(step.to_owned(), errno.to_owned()))
@@ -402,12 +442,23 @@ impl Reference {
         if interrupted || matches!(fault.what, What::Short | What::Pause | What::Delay) {
             return Err(format!("fails: {step}, {errno}"));
         }
-        // The errno that it tells is the one that it met.
+        // The errno that it tells is the one that it met, and the step is that call's.
         let What::Errno(met) = fault.what else { return Ok(()) };
-        if calls::errno_name(met) == errno || self.plan.begin == inject::Begin::Marker && step == "exit" {
-            return Ok(());
+        if calls::errno_name(met) == errno {
+            let name = calls::name(fault.call);
+            let steps = STEPS.iter().filter(|line| line.0 == name && fault.role.to_string() == line.1);
+            let known: Vec<&str> = steps.flat_map(|line| line.2.split(", ")).collect();
+            let is_it = known.is_empty() || known.contains(&step) || step == "step 0";
+            return if is_it { Ok(()) } else { Err(format!("tells another step: {step}, {errno}")) };
         }
         if translates(fault, met, step, errno) { Ok(()) } else { Err(format!("tells another errno: {step}, {errno}")) }
+    }
+
+    /// What a caller that lives on was sent, and did not ignore, has come to it; a Rust program ignores SIGPIPE.
+    fn keeps_signals(&self, fault: &Fault, record: &Record) -> Result<(), String> {
+        let is_sent =
+            matches!(fault.what, What::Signal(signal) if signal != libc::SIGPIPE) && fault.role == Role::caller();
+        if is_sent && record.after.is_some() { Err("the caller has lost a signal".to_owned()) } else { Ok(()) }
     }
 
     fn can_be_interrupted(&self, fault: &Fault) -> bool {
@@ -429,6 +480,38 @@ impl Reference {
     }
 }
 
+/// The deadline, twice the time that the killed have to vanish, and some more for a machine that is busy.
+const TIMELY: Duration = Duration::from_millis(6000);
+
+/// Calls of which there is one step only: name, process, steps.
+const STEPS: &[(&str, &str, &str)] = &[
+    ("setsid", "leader", "setsid"),
+    ("chdir", "daemon", "chdir, chroot"),
+    ("chroot", "daemon", "chroot"),
+    ("dup3", "daemon", "stdin, stdout, stderr, notify"),
+    ("clone", "caller", "fork"),
+    ("fork", "caller", "fork"),
+    ("clone", "leader", "fork again"),
+    ("fork", "leader", "fork again"),
+    ("setgroups", "daemon", "setgroups"),
+    ("setresgid", "daemon", "setresgid"),
+    ("pipe2", "leader", "pipe"),
+    ("pipe2", "caller", "pipe, notify"),
+    ("flock", "caller", "pid file"),
+    ("fchmod", "caller", "pid file"),
+    ("execve", "daemon", "exec"),
+    ("rt_sigaction", "daemon", "signals"),
+];
+
+/// `exec` has statuses of its own.
+fn status_of(step: &str, errno: &str) -> i32 {
+    match (step, errno) {
+        ("exec", "ENOENT") => 127,
+        ("exec", _) => 126,
+        _ => 125,
+    }
+}
+
 /// Errnos that become another one, for a reason.
 fn translates(fault: &Fault, met: i32, step: &str, errno: &str) -> bool {
     match (step, met, errno) {
@@ -438,8 +521,6 @@ fn translates(fault: &Fault, met: i32, step: &str, errno: &str) -> bool {
         ("wait" | "step 0", _, "ESRCH") => fault.role != Role::caller() && fault.call == libc::SYS_write,
         // A directory of PATH that is none has nothing in it.
         ("exec", libc::ENOTDIR, "ENOENT") => true,
-        // Somebody holds the lock.
-        ("pid file", libc::EAGAIN, "EEXIST") => fault.call == libc::SYS_flock,
         // It was there, or is not there, again and again: somebody must be removing and making it all the time.
         ("pid file", libc::ENOENT | libc::EEXIST, "EAGAIN") => true,
         _ => false,

@@ -28,7 +28,11 @@ impl Report {
             }
             let line = || format!("UNTTY_FAULT='{name} | {fault}': {said}");
             match column {
-                5 => report.once.push(line()),
+                // What a machine that is too busy may do.
+                5 if ["hangs", "ETIMEDOUT", "too long"].iter().any(|slow| said.contains(slow)) => {
+                    report.once.push(line())
+                }
+                5 => report.broken.push(line()),
                 6 => report.broken.push(line()),
                 _ => {}
             }

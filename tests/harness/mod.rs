@@ -80,10 +80,16 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("untty-{}-{number}", process::id()));
-        fs::create_dir(&path).expect("a directory of its own");
-        Self(path)
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = env::temp_dir().join(format!("untty-{}-{number}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Self(path),
+                // Of a process that had this one's pid, and was killed.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("a directory of its own: {error}"),
+            }
+        }
     }
 
     pub fn path(&self) -> &Path {

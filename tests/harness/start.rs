@@ -557,6 +557,10 @@ pub fn filter(rest: &str, deadly: Option<seccompiler::SeccompAction>) {
         "fcntl" => &[libc::SYS_fcntl],
         "flock" => &[libc::SYS_flock],
         "ftruncate" => &[libc::SYS_ftruncate],
+        #[cfg(target_arch = "x86_64")]
+        "unlink" => &[libc::SYS_unlink, libc::SYS_unlinkat],
+        #[cfg(not(target_arch = "x86_64"))]
+        "unlink" => &[libc::SYS_unlinkat],
         "pread" => &[libc::SYS_pread64],
         "pwrite" => &[libc::SYS_pwrite64],
         "chroot" => &[libc::SYS_chroot],
