@@ -97,7 +97,7 @@ pub enum untty_step {
     UNTTY_STEP_PIPE = 6,
     /// The first fork.
     UNTTY_STEP_FORK = 7,
-    /// setsid; EINVAL: the caller, which would exit, or the leader is process 1 of a pid namespace.
+    /// setsid; EINVAL: the caller, which would exit, is process 1 of a pid namespace, or its children are in another.
     UNTTY_STEP_SETSID = 8,
     /// The second fork.
     UNTTY_STEP_FORK_AGAIN = 9,

@@ -112,8 +112,8 @@ pub enum Step {
     Pipe = 6,
     /// The first fork.
     Fork = 7,
-    /// `setsid`: a new session without a terminal. EINVAL: the caller, which would exit, or the leader is process 1 of
-    /// a pid namespace.
+    /// `setsid`: a new session without a terminal. EINVAL: the caller, which would exit, is process 1 of a pid
+    /// namespace; or its children are in another one than it is.
     Setsid = 8,
     /// The second fork.
     ForkAgain = 9,
