@@ -6,7 +6,7 @@ use core::ffi::{CStr, c_int};
 use core::mem::{self, MaybeUninit};
 use core::slice;
 
-/// Repeats a call that a signal interrupts: EINTR never changes an outcome. Not for `close`, see [`close`].
+/// Repeats a call that a signal interrupts: EINTR never changes an outcome. Not for `close`, which has closed by then.
 ///
 /// # Errors
 /// The call's own.

@@ -87,6 +87,7 @@ fn main() {
             a_waiting_callers_handlers_run_and_it_waits_on,
             a_caller_may_lead_a_group_or_a_session,
             a_caller_may_be_the_first_process_of_all,
+            where_neither_exec_nor_kill_is_allowed_to_tell_nobody_waits,
             a_caller_that_is_the_first_process_of_all_must_not_exit,
             a_thousand_starts_tell_the_truth,
             a_spawned_program_has_the_whole_default_state,
@@ -885,6 +886,15 @@ fn a_caller_may_lead_a_group_or_a_session() {
 }
 
 /// Its end would be the daemon's.
+/// The leader can neither learn whether the program was executed, nor end it, nor wait for its end. The caller can: it
+/// knows it by a pidfd.
+fn where_neither_exec_nor_kill_is_allowed_to_tell_nobody_waits() {
+    for options in [&[][..], &["deadline 20000"]] {
+        let words = [options, &["spawn PROGRAM", "forbid setpgid 1", "forbid kill 1"]].concat();
+        fails(&words, "wait EPERM");
+    }
+}
+
 fn a_caller_that_is_the_first_process_of_all_must_not_exit() {
     let scratch = scratch();
     let (pid_file, watch) =
