@@ -7,6 +7,7 @@ use super::worker::Worker;
 use crate::harness::Test;
 
 pub const TESTS: &[Test] = &[
+    ("the_table_of_errnos_is_sound", the_table_of_errnos_is_sound),
     ("what_daemon_3_hides_is_found", what_daemon_3_hides_is_found),
     ("a_leader_is_killed_in_another_way_where_one_is_forbidden", a_leader_is_killed_in_another_way),
     ("a_leader_that_goes_by_itself_is_reaped_all_the_same", a_leader_that_goes_by_itself_is_reaped_all_the_same),
@@ -56,6 +57,10 @@ const PLAIN: &str = "untty {PARK}";
 const NOTIFY: &str = "untty -n -t 2 {PARK}";
 const NEWLINE: &str = "untty -R 7 -t 2 {PARK} -R 7";
 const NEW_PID_FILE: &str = "untty -p {S}/new -o {S}/log -e {S}/errors -i {S}/input {PARK}";
+
+fn the_table_of_errnos_is_sound() {
+    assert!(calls::is_sound());
+}
 
 /// The yardstick measures: where daemon(3) claims a daemon that is not there, that is seen.
 fn what_daemon_3_hides_is_found() {
