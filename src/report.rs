@@ -355,7 +355,7 @@ impl Listener {
         // A leader that cannot be killed ends the daemon, and itself, when nobody listens any more.
         drop(self);
         end_leader(leader, true);
-        outlive(leader, watched.daemon);
+        outlive(leader, watched);
         killed
     }
 
@@ -452,11 +452,13 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Waits until a process group and the daemon are gone, zombies too: a process closes its end of the pipe a moment
 /// before it is dead. Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere
 /// init does.
-fn outlive(group: c_int, daemon: Option<c_int>) {
+fn outlive(group: c_int, watched: &Watched<'_>) {
     for _ in 0..GRACE.as_millis() {
         while sys::reap_one_of_group(group) == Ok(true) {}
-        let reaped = daemon.is_none_or(|pid| sys::reap(pid) != Ok(None));
-        if reaped && sys::kill(-group, 0) == Err(Errno::ESRCH) {
+        let reaped = watched.daemon.is_none_or(|pid| sys::reap(pid) != Ok(None));
+        // It may be in a group of its own.
+        let died = |process: &Fd| sys::pidfd_send_signal(process.number(), 0) == Err(Errno::ESRCH);
+        if reaped && watched.process.as_ref().is_none_or(died) && sys::kill(-group, 0) == Err(Errno::ESRCH) {
             return;
         }
         deadline::pause();
