@@ -343,13 +343,13 @@ impl Listener {
             let _ = sys::kill(-leader, sys::SIGKILL);
         }
         // It may have moved to a group or a session of its own.
-        let by_number = |errno| held.map_or(errno, |pid| sys::kill(pid, sys::SIGKILL));
         let killed = match &watched.process {
-            Some(process) => {
-                sys::pidfd_send_signal(process.number(), sys::SIGKILL).or_else(|errno| by_number(Err(errno)))
-            }
-            None => by_number(Ok(())),
+            Some(process) => sys::pidfd_send_signal(process.number(), sys::SIGKILL),
+            // By its number it cannot be ended there: it may be another's by now.
+            None if watched.daemon.is_some_and(|pid| sys::getsid(pid) != Err(Errno::ESRCH)) => Err(Errno::EPERM),
+            None => Ok(()),
         };
+        let killed = killed.or_else(|errno| held.map_or(Err(errno), |pid| sys::kill(pid, sys::SIGKILL)));
         // Ignored: at the end of the grace there is nothing more to be done.
         let _ = self.until_end_or(GRACE);
         // A leader that cannot be killed ends the daemon, and itself, when nobody listens any more.

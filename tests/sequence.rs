@@ -88,6 +88,7 @@ fn main() {
             a_caller_may_lead_a_group_or_a_session,
             a_caller_may_be_the_first_process_of_all,
             where_neither_exec_nor_kill_is_allowed_to_tell_nobody_waits,
+            without_a_pidfd_a_daemon_in_a_session_of_its_own_is_told_of,
             a_caller_that_is_the_first_process_of_all_must_not_exit,
             a_thousand_starts_tell_the_truth,
             a_spawned_program_has_the_whole_default_state,
@@ -893,6 +894,22 @@ fn where_neither_exec_nor_kill_is_allowed_to_tell_nobody_waits() {
         let words = [options, &["spawn PROGRAM", "forbid setpgid 1", "forbid kill 1"]].concat();
         fails(&words, "wait EPERM");
     }
+}
+
+/// It cannot be found there, as on a kernel before 5.3; so it may live, and its pid file is its own.
+fn without_a_pidfd_a_daemon_in_a_session_of_its_own_is_told_of() {
+    let directory = scratch();
+    let path = directory.file("pid");
+    let mine = format!("pid_file {path}");
+    let words = ["forbid pidfd_open 38", &mine, "return", "deadline 500", "first session"];
+    let mut start = Start::with(&words);
+    let daemon = start.daemon();
+    let answer = start.answer();
+    assert_eq!((answer.outcome.as_str(), &answer.differences), ("wait EPERM", &vec![]));
+    assert_eq!(untty::pid_file_read(c(&path)).unwrap(), Some(daemon.pid));
+    drop((answer, daemon));
+    assert_eq!(start.caller(), End::Exited(0));
+    start.rest();
 }
 
 fn a_caller_that_is_the_first_process_of_all_must_not_exit() {

@@ -543,6 +543,7 @@ pub fn filter(rest: &str, deadly: Option<seccompiler::SeccompAction>) {
         "fork" => &[libc::SYS_clone, libc::SYS_clone3],
         "unshare" => &[libc::SYS_unshare],
         "kill" => &[libc::SYS_kill],
+        "pidfd_open" => &[libc::SYS_pidfd_open],
         "pipe" => &[libc::SYS_pipe2],
         "mask" => &[libc::SYS_rt_sigprocmask],
         "setsid" => &[libc::SYS_setsid],
