@@ -13,7 +13,7 @@ use crate::options::Daemon;
 use crate::stdio::{self, Stdio};
 use crate::supervisor::{self, Supervisor};
 use crate::sys;
-use crate::{fds, pid_file};
+use crate::{classic, fds, pid_file};
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::MaybeUninit;
 use core::time::Duration;
@@ -372,17 +372,8 @@ pub unsafe extern "C" fn untty_supervisor(environment: *const *const c_char) -> 
 /// Returns 0 in the daemon. On failure, in the caller: -1 with errno set; in a library built without libc, -errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_daemon(nochdir: c_int, noclose: c_int) -> c_int {
-    let mut daemon = Daemon::new().keep_umask().keep_signals().keep_descriptors();
-    daemon = daemon.accept_threads().ignore_supervisor();
-    if nochdir != 0 {
-        daemon = daemon.keep_directory();
-    }
-    if noclose != 0 {
-        daemon = daemon.stdin(Stdio::Inherit).stdout(Stdio::Inherit).stderr(Stdio::Inherit);
-    }
-    // SAFETY: our caller's promise; nothing is closed that it owns.
-    match unsafe { daemon.detach_ready() } {
-        Ok(_) => 0,
+    match classic::detach(nochdir != 0, noclose != 0) {
+        Ok(()) => 0,
         Err(failure) => fail_as_libc_does(failure.errno()),
     }
 }

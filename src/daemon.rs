@@ -3,7 +3,7 @@
 use crate::error::{Errno, Error};
 use crate::handle::Process;
 use crate::options::Daemon;
-use crate::sequence::After;
+use crate::sequence::{Execute, Return};
 use crate::sys::{self, StringArray};
 use core::ffi::CStr;
 
@@ -41,7 +41,7 @@ impl Daemon<'_> {
     /// # References
     /// `daemon(7)`, `fork(2)`, `setsid(2)`, `credentials(7)`; POSIX.1-2024, General Terminal Interface, 11.1.3.
     pub unsafe fn detach(&self) -> Result<Process, Error> {
-        self.start(After::Return)
+        self.start(&Return { is_ready: false })
     }
 
     /// As [`detach`](Self::detach), but the daemon is ready when the sequence is done. A daemon whose caller was killed
@@ -51,7 +51,7 @@ impl Daemon<'_> {
     /// As for `detach`.
     #[cfg(feature = "capi")]
     pub(crate) unsafe fn detach_ready(&self) -> Result<Process, Error> {
-        self.start(After::ReturnReady)
+        self.start(&Return { is_ready: true })
     }
 
     /// `spawn(program, argv, envp)`—starts a program as a daemon and returns its process id.
@@ -92,7 +92,7 @@ impl Daemon<'_> {
     /// As for `spawn`; and the function may only make calls that are async-signal-safe, and must leave descriptors and
     /// signals alone.
     pub unsafe fn spawn_with(&self, execute: &dyn Fn() -> Errno) -> Result<i32, Error> {
-        match self.return_in_caller().accept_threads().start(After::Exec(execute))? {
+        match self.return_in_caller().accept_threads().start(&Execute(execute))? {
             Process::Caller { daemon } => Ok(daemon),
             Process::Daemon(_) => sys::exit(1), // the daemon has executed the program or exited
         }

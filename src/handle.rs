@@ -3,7 +3,6 @@
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Error, Step};
-use crate::fds::Fd;
 use crate::pid_file::PidFile;
 use crate::report::{self, Message, Reporter};
 use crate::supervisor;
@@ -79,7 +78,7 @@ impl Handle {
         }
         self.ready = true;
         let reporter = Reporter::take(mem::replace(&mut self.report, -1));
-        reporter.tell(Message::Ready(sys::getpid()))?;
+        reporter.tell_quietly(Message::Ready(sys::getpid()))?;
         if self.supervisor >= 0 {
             // The supervisor listens to this process only when the caller, which then goes, has told of it.
             reporter.until_nobody_listens();
@@ -88,10 +87,10 @@ impl Handle {
     }
 
     /// On the ready_fd, which ends with it.
-    pub(crate) fn write_newline(&mut self) -> Result<(), Error> {
+    fn write_newline(&mut self) -> Result<(), Error> {
         if self.ready_fd >= 0 {
-            report::write_whole(self.ready_fd, b"\n").map_err(Error::at(Step::Notify))?;
-            drop(Fd::take(mem::replace(&mut self.ready_fd, -1)));
+            report::write_newline(self.ready_fd, report::write_quietly)?;
+            self.ready_fd = -1;
         }
         Ok(())
     }
@@ -129,7 +128,7 @@ impl Handle {
             // It stays open until the exit: its end tells that this process is gone.
             let reporter = Reporter::take(self.report);
             // Ignored: a caller that is gone needs no status.
-            let _ = reporter.tell(Message::GaveUp(status));
+            let _ = reporter.tell_quietly(Message::GaveUp(status));
             sys::exit(status);
         }
         sys::exit(status)

@@ -25,8 +25,12 @@
 //! |---|---|
 //! | `daemon`, `options` | the two ways in, and the options |
 //! | `sequence` | the sequence: one short function a step, in the order they run |
+//! | `forks` | the two forks, which are the same for every start |
+//! | `classic` | the shortest start: `daemon(3)`'s (feature `capi`) |
 //! | `handle` | which process this is, and what the daemon holds: the way to its caller and its supervisor |
-//! | `report` | the pipe between daemon and caller: report, ready, wait, deadline |
+//! | `report` | the pipe between daemon and caller |
+//! | `wait` | waiting for a program to get ready, until a deadline |
+//! | `watch` | the leader that watches its daemon execute a program |
 //! | `stdio` | standard input, output and error |
 //! | `signals` | blocking them, resetting them |
 //! | `pid_file` | the pid file: opened and locked, written, put back, read, removed |
@@ -60,12 +64,15 @@ compile_error!("untty needs a backend: feature \"libc\" (the default) or feature
 #[allow(clippy::missing_safety_doc, reason = "said once for the module; the rest is written for C readers")]
 #[allow(non_camel_case_types, reason = "C names")]
 mod capi;
+#[cfg(feature = "capi")]
+mod classic;
 mod credentials;
 mod daemon;
 mod deadline;
 mod environment;
 mod error;
 mod fds;
+mod forks;
 mod handle;
 mod options;
 mod pid_file;
@@ -79,6 +86,8 @@ mod supervisor;
 #[doc(hidden)]
 #[allow(unreachable_pub, reason = "for the command in this package")]
 pub mod text;
+mod wait;
+mod watch;
 
 /// The seam. Chosen here and nowhere else.
 ///

@@ -326,7 +326,7 @@ impl PidFile<'_> {
 
 /// Writes all of it. Beyond RLIMIT_FSIZE that is an error, and not the end of this process too.
 fn write_at(file: c_int, at: usize, text: &[u8]) -> Result<(), Errno> {
-    signals::without(sys::SIGXFSZ, Errno::EFBIG, || {
+    signals::without(sys::SIGXFSZ, Errno::EFBIG, &mut || {
         let mut written = 0;
         while let Some(rest) = text.get(written..).filter(|rest| !rest.is_empty()) {
             written += uninterrupted(|| sys::pwrite(file, rest, at + written))?;

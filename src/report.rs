@@ -1,4 +1,4 @@
-//! The pipe on which the caller learns the truth.
+//! The pipe on which the caller learns the truth, and the shortest way of waiting for it.
 //!
 //! The daemon (and, until it is gone, the leader) holds the end to write, the caller the end to read. Every message is
 //! shorter than PIPE_BUF, so it arrives whole or not at all. The end of the pipe without a message means that everyone
@@ -7,10 +7,8 @@
 use crate::deadline::{self, Deadline};
 use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
-use crate::readiness::{Awaited, Heard};
 use crate::signals;
-use crate::supervisor;
-use crate::sys::{self, PollFd, SignalSet};
+use crate::sys::{self, PollFd};
 use core::ffi::c_int;
 use core::time::Duration;
 
@@ -82,14 +80,14 @@ impl Reporter {
         self.0.number()
     }
 
-    /// Tells it. EPIPE when the caller is gone; SIGPIPE is never raised.
+    /// Tells it, while SIGPIPE is blocked: it is pending after an EPIPE, and whoever meets that goes.
     pub(crate) fn tell(&self, message: Message) -> Result<(), Error> {
-        write_whole(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
+        write_all(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
     }
 
-    /// The same, while all signals are blocked: after an EPIPE, SIGPIPE is pending, and whoever has met that goes.
-    pub(crate) fn tell_blocked(&self, message: Message) -> Result<(), Error> {
-        write_all(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
+    /// Tells it at any time. EPIPE when the caller is gone; SIGPIPE is never raised.
+    pub(crate) fn tell_quietly(&self, message: Message) -> Result<(), Error> {
+        write_quietly(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
     }
 
     /// Waits until nobody listens any more; not longer than the grace, because a child that another thread of the
@@ -123,16 +121,24 @@ impl Reporter {
 }
 
 /// Writes all of it; never raises SIGPIPE.
-pub(crate) fn write_whole(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
-    signals::without(sys::SIGPIPE, Errno::EPIPE, || write_all(fd, bytes))
+pub(crate) fn write_quietly(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
+    signals::without(sys::SIGPIPE, Errno::EPIPE, &mut || write_all(fd, bytes))
 }
 
-fn write_all(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
+/// Writes all of it.
+pub(crate) fn write_all(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = uninterrupted(|| sys::write(fd, rest))?;
         rest = rest.get(written..).unwrap_or_default();
     }
+    Ok(())
+}
+
+/// Tells a supervisor such as `s6-supervise` on its descriptor that this daemon is ready, and closes that.
+pub(crate) fn write_newline(fd: c_int, write: fn(c_int, &[u8]) -> Result<(), Errno>) -> Result<(), Error> {
+    write(fd, b"\n").map_err(Error::at(Step::Notify))?;
+    drop(Fd::take(fd));
     Ok(())
 }
 
@@ -149,79 +155,8 @@ pub(crate) enum Outcome {
     Lives,
 }
 
-/// What the caller does while it waits.
-pub(crate) struct Wait<'a> {
-    /// The leader's pid, which is also the daemon's session and process group.
-    pub(crate) leader: c_int,
-    /// When it becomes too late.
-    pub(crate) deadline: Deadline,
-    /// The signal mask that the caller had.
-    pub(crate) mask: SignalSet,
-    /// Whether the leader stays until the daemon has executed its program, or until that is ready.
-    pub(crate) leader_stays: bool,
-    /// What the daemon's program may say.
-    pub(crate) awaited: Awaited<'a>,
-    /// Who has to be told of it: by the process that it has started, which is the one that it listens to.
-    pub(crate) supervisor: Option<Fd>,
-}
-
-/// What is known, and watched besides the pipe.
-#[derive(Default)]
-struct Watched<'a> {
-    deadline: Deadline,
-    /// The signal mask while it waits.
-    mask: Option<SignalSet>,
-    /// The daemon's pid.
-    daemon: Option<c_int>,
-    /// The daemon, to be ended wherever it goes; and it must live, since its children may hold the pipe.
-    process: Option<Fd>,
-    /// Whether the leader tells of its death.
-    leader_tells: bool,
-    /// The daemon's program, which may say something.
-    program: Option<&'a Awaited<'a>>,
-    /// Whether it will never say anything.
-    silent: bool,
-}
-
-impl Watched<'_> {
-    /// Knows the daemon while it is still where it can be found; false when it is gone.
-    ///
-    /// Without a pidfd (before Linux 5.3), the end of the pipe has to tell of its death.
-    fn know(&mut self, daemon: c_int) -> bool {
-        let opened = sys::pidfd_open(daemon);
-        self.daemon = Some(daemon);
-        self.process = opened.and_then(Fd::above_stdio).ok();
-        opened != Err(Errno::ESRCH)
-    }
-
-    /// Of a program that has ended, hears what it had said before, but nobody who goes on and on; and tells the outcome:
-    /// with status 0 it may have been ready, and have done what it had to.
-    fn last_words(&self, wait: &Wait<'_>, end: Result<c_int, Error>) -> Result<Outcome, Error> {
-        const MOST: usize = 64;
-        let mut was_ready = false;
-        for _ in 0..MOST {
-            let mut program = [wanted(self.program.map_or(-1, Awaited::descriptor))];
-            if Deadline::NOW.wait(&mut program, None).is_err() {
-                break;
-            }
-            match wait.awaited.hear(wait.leader, self.daemon.unwrap_or(0)) {
-                Ok(Heard::Silence) | Err(_) => break,
-                heard => was_ready |= matches!(heard, Ok(Heard::Ready)),
-            }
-        }
-        match end? {
-            0 if was_ready => self.daemon.map(Outcome::Ready).ok_or(DEAD),
-            0 => Err(DEAD),
-            status => Ok(Outcome::GaveUp(status)),
-        }
-    }
-}
-
-/// The daemon died before it was ready.
-const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
-
 /// What happens while the caller waits.
-enum Event {
+pub(crate) enum Event {
     Said(Message),
     /// The pipe's end.
     End,
@@ -231,151 +166,44 @@ enum Event {
     Death,
 }
 
+/// The daemon died before it was ready.
+pub(crate) const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
+
 impl Listener {
-    /// Waits for the outcome; afterwards the leader is gone and, unless it is ready, the daemon too.
-    ///
-    /// Until the sequence is done, signals stay blocked: it is short, and a ^C in it must not leave a daemon that
-    /// nobody was told of. While the daemon's program gets ready, which may take long, signals mean what they mean to
-    /// the caller.
-    pub(crate) fn wait(self, wait: &Wait<'_>) -> Result<Outcome, Error> {
-        let mut watched = Watched { deadline: wait.deadline, leader_tells: wait.leader_stays, ..Watched::default() };
-        let outcome = self.outcome(wait, &mut watched);
-        // Who reports a failure exits by itself, and a leader that stays reaps the daemon before.
-        let goes = match &outcome {
-            Ok(Outcome::Ready(_)) => false,
-            Ok(Outcome::GaveUp(_) | Outcome::Lives) => true,
-            Err(error) => error.step() != Step::Wait,
+    pub(crate) fn number(&self) -> c_int {
+        self.0.number()
+    }
+
+    /// Waits for the outcome of a start in which nothing but this library's code runs until the daemon is ready: its
+    /// processes neither go anywhere nor stay. Afterwards the leader is gone and, unless it is ready, the daemon too.
+    #[cfg(feature = "capi")]
+    pub(crate) fn wait_for_one(self, leader: c_int) -> Result<Outcome, Error> {
+        let outcome = match self.next(&mut || Ok(None)) {
+            Ok(Event::Said(Message::Ready(daemon))) => Ok(Outcome::Ready(daemon)),
+            Ok(Event::Said(Message::Failed(error))) | Err(error) => Err(error),
+            Ok(_) => Err(DEAD),
         };
-        let outcome = outcome.and_then(|outcome| pass_on(outcome, wait, &watched));
-        if let Ok(Outcome::Ready(_)) = outcome {
-            end_leader(wait.leader, watched.program.is_none());
-            return outcome;
+        if outcome.is_ok() {
+            end_leader(leader, true);
+        } else {
+            kill_leader(leader);
+            kill_group(leader);
+            drop(self);
+            end_leader(leader, true);
+            outlive(leader, &|| true);
         }
-        let ended = self.end_the_start(wait.leader, &watched, goes);
-        match (outcome, wait.awaited.errno()) {
-            _ if ended.is_err_and(|errno| errno != Errno::ESRCH) => Ok(Outcome::Lives),
-            // It ended by itself, and had said why.
-            (Err(DEAD) | Ok(Outcome::GaveUp(_)), Some(errno)) => Err(Error::new(Step::Notify, errno)),
-            (outcome, _) => outcome,
-        }
+        outcome
     }
 
-    fn outcome<'a>(&self, wait: &'a Wait<'_>, watched: &mut Watched<'a>) -> Result<Outcome, Error> {
-        let mut gone = false;
-        loop {
-            let event = self.next(watched);
-            // Of a daemon that is gone, only what it had said before counts; nobody waits for more.
-            match if gone { event.map_err(|_| DEAD) } else { event }? {
-                Event::Said(Message::Executes(pid)) => {
-                    watched.know(pid);
-                }
-                Event::Said(Message::Started(pid)) => {
-                    watched.mask = Some(wait.mask);
-                    if wait.leader_stays {
-                        watched.program = Some(&wait.awaited); // and the leader tells of its death, and how it was
-                    } else if !watched.know(pid) {
-                        gone = true;
-                        watched.deadline = Deadline::NOW;
-                    }
-                }
-                Event::Said(Message::Ready(pid)) => {
-                    if wait.supervisor.is_some() && watched.daemon.is_none() {
-                        watched.know(pid); // it may have to be ended yet
-                    }
-                    return Ok(Outcome::Ready(pid));
-                }
-                Event::Said(Message::GaveUp(status)) => return watched.last_words(wait, Ok(status)),
-                Event::Said(Message::Failed(error)) => return watched.last_words(wait, Err(error)),
-                Event::End | Event::Death => return watched.last_words(wait, Err(DEAD)),
-                Event::Program => match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0))? {
-                    Heard::Ready => return self.hear_out(wait, watched),
-                    Heard::MoreTime(time) => watched.deadline.extend(time)?,
-                    Heard::Silence => watched.silent = true,
-                    Heard::Nothing | Heard::Barrier => {}
-                },
-            }
-        }
-    }
-
-    /// Of a program that has said that it is ready, hears the rest: `systemd-notify` fails if nobody listens any more
-    /// when it asks whether it was heard, right after it has been. If the program fails meanwhile, that is the outcome.
-    fn hear_out(&self, wait: &Wait<'_>, watched: &mut Watched<'_>) -> Result<Outcome, Error> {
-        const MOMENT: Duration = Duration::from_millis(50);
-        watched.deadline = if wait.awaited.goes_on() { Deadline::after(Some(MOMENT))? } else { Deadline::NOW };
-        loop {
-            match self.next(watched) {
-                Ok(Event::Program) => match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0)) {
-                    Ok(Heard::Barrier | Heard::Silence) | Err(_) => break,
-                    Ok(_) => {}
-                },
-                // It was ready, and has done what it had to.
-                Ok(Event::Said(Message::GaveUp(0))) => break,
-                Ok(Event::Said(Message::GaveUp(status))) => return Ok(Outcome::GaveUp(status)),
-                Ok(Event::Said(Message::Failed(error))) => return Err(error),
-                Ok(_) => return Err(DEAD),
-                Err(_) => break, // the time is over
-            }
-        }
-        watched.daemon.map(Outcome::Ready).ok_or(DEAD)
-    }
-
-    /// Makes sure that nothing is left of a start that failed; the error if the daemon could not be killed.
-    fn end_the_start(self, leader: c_int, watched: &Watched<'_>, goes: bool) -> Result<(), Errno> {
-        let ours = is_ours(leader);
-        if ours && watched.program.is_some() {
-            // The leader is the daemon's parent: wherever that has gone, it can kill it. Ignored: it may be dead.
-            let _ = sys::kill(leader, signals::GIVE_UP);
-            let _ = sys::kill(leader, sys::SIGCONT);
-        }
-        if goes || watched.program.is_some() {
-            // Ignored: at the end of the grace they are killed.
-            let _ = self.until_end_or(GRACE);
-        }
-        // The leader is unreaped, so its number, which is the group's too, cannot belong to anyone else. Where it is
-        // reaped already (SIGCHLD ignored), a daemon that still is in its session keeps the number taken.
-        if ours {
-            // First the leader, so that it cannot fork after the group was killed. Ignored: it may be dead.
-            let _ = kill_child(leader);
-        }
-        let held = watched.daemon.filter(|pid| sys::getsid(*pid) == Ok(leader));
-        if ours || watched.daemon.is_none() || held.is_some() {
-            // Ignored: there may be no group any more, or none yet.
-            let _ = sys::kill(-leader, sys::SIGKILL);
-        }
-        // It may have moved to a group or a session of its own.
-        let killed = match &watched.process {
-            Some(process) => sys::pidfd_send_signal(process.number(), sys::SIGKILL),
-            // By its number it cannot be ended there: it may be another's by now.
-            None if watched.daemon.is_some_and(|pid| sys::getsid(pid) != Err(Errno::ESRCH)) => Err(Errno::EPERM),
-            None => Ok(()),
-        };
-        let killed = killed.or_else(|errno| held.map_or(Err(errno), |pid| sys::kill(pid, sys::SIGKILL)));
-        // Ignored: at the end of the grace there is nothing more to be done.
-        let _ = self.until_end_or(GRACE);
-        // A leader that cannot be killed ends the daemon, and itself, when nobody listens any more.
-        drop(self);
-        end_leader(leader, true);
-        outlive(leader, watched);
-        killed
-    }
-
-    fn until_end_or(&self, grace: Duration) -> Result<(), Error> {
-        self.until_end(Deadline::after(Some(grace))?)
-    }
-
-    /// Waits until nobody can write any more.
-    pub(crate) fn until_end(&self, deadline: Deadline) -> Result<(), Error> {
-        let watched = Watched { deadline, ..Watched::default() };
-        while !matches!(self.next(&watched)?, Event::End) {}
-        Ok(())
-    }
-
-    /// The next thing that happens.
-    fn next(&self, watched: &Watched<'_>) -> Result<Event, Error> {
+    /// The next thing that happens: a message, when it can be read; the pipe's end; or what happens before that.
+    pub(crate) fn next(
+        &self,
+        until_readable: &mut dyn FnMut() -> Result<Option<Event>, Error>,
+    ) -> Result<Event, Error> {
         let mut words = Words::default();
         let mut filled = 0;
         while let Some(rest) = words.as_flattened_mut().get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            if let Some(event) = self.until_readable(watched)? {
+            if let Some(event) = until_readable()? {
                 return Ok(event);
             }
             match uninterrupted(|| sys::read(self.0.number(), rest)).map_err(Error::at(Step::Wait))? {
@@ -385,37 +213,28 @@ impl Listener {
         }
         Message::decode(words).map(Event::Said).ok_or(Error::new(Step::Wait, Errno::EPROTO))
     }
-
-    /// Waits until there is something to read from the pipe; or tells what else has happened.
-    fn until_readable(&self, watched: &Watched<'_>) -> Result<Option<Event>, Error> {
-        if watched.deadline.is_none() && watched.mask.is_none() {
-            return Ok(None); // the read waits as well
-        }
-        let program = watched.program.filter(|_| !watched.silent).map_or(-1, Awaited::descriptor);
-        let process = watched.process.as_ref().filter(|_| !watched.leader_tells).map_or(-1, Fd::number);
-        let mut fds = [self.0.number(), process, program].map(wanted);
-        watched.deadline.wait(&mut fds, watched.mask)?;
-        Ok(match fds.map(|fd| fd.revents) {
-            // Who talks and talks is not waited for.
-            [0, 0, _] if watched.deadline.is_over() => return Err(Error::new(Step::Wait, Errno::ETIMEDOUT)),
-            [0, 0, _] => Some(Event::Program),
-            [0, ..] => Some(Event::Death),
-            _ => None,
-        })
-    }
 }
 
-/// Tells the supervisor of the daemon; that, too, is part of the start, and has to be done in time.
-fn pass_on(outcome: Outcome, wait: &Wait<'_>, watched: &Watched<'_>) -> Result<Outcome, Error> {
-    if let (Outcome::Ready(daemon), Some(socket)) = (&outcome, &wait.supervisor) {
-        supervisor::notify_ready(socket.number(), *daemon, watched.deadline, Some(wait.mask))?;
+/// Kills the leader, if it is not reaped: its number, which is the group's too, cannot belong to anyone else then. First
+/// of all, so that it cannot fork after the group was killed. Whether it was not.
+pub(crate) fn kill_leader(leader: c_int) -> bool {
+    let ours = is_ours(leader);
+    if ours {
+        // Ignored: it may be dead.
+        let _ = kill_child(leader);
     }
-    Ok(outcome)
+    ours
+}
+
+/// Kills the group of that leader.
+pub(crate) fn kill_group(leader: c_int) {
+    // Ignored: there may be no group any more, or none yet.
+    let _ = sys::kill(-leader, sys::SIGKILL);
 }
 
 /// Reaps the leader, which may still watch a daemon that is ready, or be stopped on its way out. One that cannot be
 /// killed may go by itself; or it stays with the daemon, which it cannot kill either, since filters are inherited.
-fn end_leader(leader: c_int, goes: bool) {
+pub(crate) fn end_leader(leader: c_int, goes: bool) {
     for _ in 0..GRACE.as_millis() {
         if !is_ours(leader) {
             return; // reaped, perhaps by a handler of the caller's
@@ -437,30 +256,28 @@ fn kill_child(child: c_int) -> Result<(), Errno> {
     })
 }
 
-const fn wanted(fd: c_int) -> PollFd {
-    PollFd { fd, events: sys::POLLIN, revents: 0 }
-}
-
 /// Whether that is a child of ours, alive or dead.
-fn is_ours(child: c_int) -> bool {
+pub(crate) fn is_ours(child: c_int) -> bool {
     sys::is_child(child) != Err(Errno::ECHILD)
 }
 
 /// How long dying processes may take to vanish (the kernel may be writing their core, or be very busy).
-const GRACE: Duration = Duration::from_secs(1);
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// Waits until a process group and the daemon are gone, zombies too: a process closes its end of the pipe a moment
-/// before it is dead. Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere
-/// init does.
-fn outlive(group: c_int, watched: &Watched<'_>) {
+/// Waits until a process group is gone, zombies too, and whatever else: a process closes its end of the pipe a moment
+/// before it is dead. Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere init
+/// does.
+pub(crate) fn outlive(group: c_int, others_are_gone: &dyn Fn() -> bool) {
     for _ in 0..GRACE.as_millis() {
         while sys::reap_one_of_group(group) == Ok(true) {}
-        let reaped = watched.daemon.is_none_or(|pid| sys::reap(pid) != Ok(None));
-        // It may be in a group of its own.
-        let died = |process: &Fd| sys::pidfd_send_signal(process.number(), 0) == Err(Errno::ESRCH);
-        if reaped && watched.process.as_ref().is_none_or(died) && sys::kill(-group, 0) == Err(Errno::ESRCH) {
+        if others_are_gone() && sys::kill(-group, 0) == Err(Errno::ESRCH) {
             return;
         }
         deadline::pause();
     }
+}
+
+/// To wait until that descriptor can be read.
+pub(crate) const fn wanted(fd: c_int) -> PollFd {
+    PollFd { fd, events: sys::POLLIN, revents: 0 }
 }

@@ -65,15 +65,23 @@ fn restore(mask: SignalSet) {
     }
 }
 
+/// Sets the mask of a daemon, and tells its caller while SIGPIPE alone stays blocked. Whoever cannot be told, goes.
+pub(crate) fn unblock_and(mask: SignalSet, tell: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    set_mask(mask | only(sys::SIGPIPE))?;
+    tell()?;
+    restore(mask);
+    Ok(())
+}
+
 /// Runs what may fail with that errno and raise that signal, and takes the signal back. It is sent to the thread whose
 /// call failed, so blocking it in this thread and taking it from its pending signals changes nothing for anybody else.
 ///
 /// Where signals cannot be blocked it is run all the same: what has to be told comes before what may happen then.
-pub(crate) fn without<T>(signal: c_int, errno: Errno, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(crate) fn without(signal: c_int, errno: Errno, call: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
     let blocked = sys::rt_sigprocmask(sys::SIG_BLOCK, only(signal));
     let pending_before = is_pending(signal);
     let result = call();
-    if result.as_ref().is_err_and(|it| *it == errno) && !pending_before {
+    if result == Err(errno) && !pending_before {
         // Ignored: there is none when the signal is ignored.
         let _ = sys::take_pending_signal(only(signal));
     }

@@ -124,7 +124,8 @@ fn replace(fd: c_int, path: &CStr) -> Result<(), Errno> {
     uninterrupted(|| sys::dup3(log.number(), fd, if close_on_exec { sys::O_CLOEXEC } else { 0 })).map(drop)
 }
 
-fn open_null() -> Result<Fd, Errno> {
+/// `/dev/null`, and nothing else of that name.
+pub(crate) fn open_null() -> Result<Fd, Errno> {
     const DEVICE: u64 = 0x103; // major 1, minor 3: admin-guide/devices.txt
     let null = Fd::open(c"/dev/null", sys::O_RDWR | sys::O_NOCTTY, 0)?;
     let stat = uninterrupted(|| sys::fstat(null.number()))?;
@@ -139,6 +140,17 @@ fn open_at_once(path: &CStr, flags: c_int, status: c_int, mode: u32) -> Result<F
     Ok(fd)
 }
 
+/// Makes that descriptor 0, 1 and 2.
+#[cfg(feature = "capi")]
+pub(crate) fn put_on_all(fd: c_int) -> Result<(), Error> {
+    STREAMS.into_iter().try_for_each(|(stream, step)| put(fd, stream, step))
+}
+
+fn put(from: c_int, stream: c_int, step: Step) -> Result<(), Error> {
+    // The two are never the same (EINVAL for dup3): ours are above 2, and so is every other but stderr's 1.
+    uninterrupted(|| sys::dup3(from, stream, 0)).map(drop).map_err(Error::at(step))
+}
+
 impl Streams {
     /// Makes them 0, 1 and 2, and closes what was opened for them.
     pub(crate) fn put_in_place(self) -> Result<(), Error> {
@@ -149,8 +161,7 @@ impl Streams {
                 Source::Own(fd) => fd.number(),
                 Source::Foreign(fd) => *fd,
             };
-            // The two are never the same (EINVAL for dup3): ours are above 2, and so is every other but stderr's 1.
-            uninterrupted(|| sys::dup3(from, stream, 0)).map_err(Error::at(step))?;
+            put(from, stream, step)?;
         }
         Ok(())
     }
