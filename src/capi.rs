@@ -405,7 +405,7 @@ pub unsafe extern "C" fn untty_close_except(lowest: c_int, keep: *const c_int, c
 /// The name of a step, such as "setsid"; "unknown" for a number that is none. Never NULL, never to be freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn untty_step_name(step: c_int) -> *const c_char {
-    Step::from_number(step).map_or("unknown\0", Step::c_name).as_ptr().cast()
+    Step::from_number(step).map_or("unknown\0", Step::name).as_ptr().cast()
 }
 
 /// Writes one line, "STEP: what: ERRNO", such as "setsid: cannot start a new session: EPERM".

@@ -38,7 +38,7 @@ impl Plan for Classic {
             stdio::put_on_all(null.number())?;
         }
         forks::outlive(leader);
-        signals::unblock_and(mask, || reporter.tell(Message::Ready(sys::getpid())))
+        signals::unblock_and(mask, || reporter.tell(Message::new(Message::READY, sys::getpid())))
     }
 
     fn wait(&mut self, listener: Listener, leader: c_int, _: SignalSet) -> Result<Outcome, Error> {

@@ -8,15 +8,12 @@ use core::time::Duration;
 
 /// A millisecond, for who waits for what no event tells.
 ///
-/// Where nobody may wait it is busy for so long: that others have no time to end would be taken for their refusal.
+/// Where nobody may wait it is busy for about so long: that others have no time to end would be taken for their refusal.
 pub(crate) fn pause() {
     const MILLISECOND: Timespec = Timespec { seconds: 0, nanoseconds: 1_000_000 };
-    let start = now();
-    if sys::ppoll(&mut [], Some(MILLISECOND), None).is_err() {
-        let is_early = |start| now().is_ok_and(|now| now < start + 1000);
-        while start.is_ok_and(is_early) {
-            hint::spin_loop();
-        }
+    const TURNS: u32 = 1 << 16;
+    if sys::nanosleep(&MILLISECOND).is_err() {
+        (0..TURNS).for_each(|_| hint::spin_loop());
     }
 }
 

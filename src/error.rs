@@ -23,19 +23,7 @@ impl Errno {
     /// The symbolic name, such as `"ENOENT"`; `None` for a number that Linux does not use.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
-        // Not str::split, which the compiler cannot prove never to panic.
-        let mut start = 0;
-        let mut number = 1;
-        for (at, byte) in NAMES.bytes().enumerate() {
-            if byte == b' ' {
-                if number == self.0 {
-                    return NAMES.get(start..at).filter(|name| *name != "-");
-                }
-                number += 1;
-                start = at + 1;
-            }
-        }
-        None
+        nth(NAMES, b' ', self.0.wrapping_sub(1)).filter(|name| *name != "-")
     }
 
     pub(crate) const EPERM: Self = Self(1);
@@ -152,40 +140,68 @@ pub enum Step {
     Log = 25,
 }
 
-/// The names end with a NUL, for C.
-const STEPS: [(Step, &str, &str); 25] = [
-    (Step::Options, "options\0", "invalid options"),
-    (Step::Threads, "threads\0", "more than one thread is running"),
-    (Step::Stdin, "stdin\0", "cannot open standard input or put it in place"),
-    (Step::Stdout, "stdout\0", "cannot open standard output or put it in place"),
-    (Step::Stderr, "stderr\0", "cannot open standard error or put it in place"),
-    (Step::Pipe, "pipe\0", "cannot make the report pipe"),
-    (Step::Fork, "fork\0", "cannot fork"),
-    (Step::Setsid, "setsid\0", "cannot start a new session"),
-    (Step::ForkAgain, "fork again\0", "cannot fork a second time"),
-    (Step::Signals, "signals\0", "cannot block or reset signals"),
-    (Step::Directory, "chdir\0", "cannot change the working directory"),
-    (Step::Umask, "umask\0", "cannot set the umask"),
-    (Step::Close, "close\0", "cannot close the other descriptors"),
-    (Step::Ready, "ready\0", "cannot report to the caller"),
-    (Step::Wait, "wait\0", "cannot wait for the daemon"),
-    (Step::Exec, "exec\0", "cannot execute the program"),
-    (Step::Fail, "fail\0", "the daemon gave up"),
-    (Step::Root, "chroot\0", "cannot change the root directory"),
-    (Step::PidFile, "pid file\0", "cannot use the pid file"),
-    (Step::Groups, "setgroups\0", "cannot give up supplementary groups"),
-    (Step::Gid, "setresgid\0", "cannot change the group id"),
-    (Step::Uid, "setresuid\0", "cannot change the user id"),
-    (Step::Privileges, "privileges\0", "privileges are not gone for good"),
-    (Step::Notify, "notify\0", "cannot notify or be notified"),
-    (Step::Log, "log\0", "cannot open the log anew"),
-];
+/// Each step's name, and what could not be done: in order, each with a NUL after it, which C wants behind a name. A table
+/// of slices would be twice as large and need relocations.
+const STEPS: &str = "\
+options\0invalid options\0\
+threads\0more than one thread is running\0\
+stdin\0cannot open standard input or put it in place\0\
+stdout\0cannot open standard output or put it in place\0\
+stderr\0cannot open standard error or put it in place\0\
+pipe\0cannot make the report pipe\0\
+fork\0cannot fork\0\
+setsid\0cannot start a new session\0\
+fork again\0cannot fork a second time\0\
+signals\0cannot block or reset signals\0\
+chdir\0cannot change the working directory\0\
+umask\0cannot set the umask\0\
+close\0cannot close the other descriptors\0\
+ready\0cannot report to the caller\0\
+wait\0cannot wait for the daemon\0\
+exec\0cannot execute the program\0\
+fail\0the daemon gave up\0\
+chroot\0cannot change the root directory\0\
+pid file\0cannot use the pid file\0\
+setgroups\0cannot give up supplementary groups\0\
+setresgid\0cannot change the group id\0\
+setresuid\0cannot change the user id\0\
+privileges\0privileges are not gone for good\0\
+notify\0cannot notify or be notified\0\
+log\0cannot open the log anew\0\
+";
 
 impl Step {
     /// The step with this number, if there is one.
     #[must_use]
-    pub fn from_number(number: i32) -> Option<Self> {
-        STEPS.iter().map(|row| row.0).find(|step| step.number() == number)
+    pub const fn from_number(number: i32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Options,
+            2 => Self::Threads,
+            3 => Self::Stdin,
+            4 => Self::Stdout,
+            5 => Self::Stderr,
+            6 => Self::Pipe,
+            7 => Self::Fork,
+            8 => Self::Setsid,
+            9 => Self::ForkAgain,
+            10 => Self::Signals,
+            11 => Self::Directory,
+            12 => Self::Umask,
+            13 => Self::Close,
+            14 => Self::Ready,
+            15 => Self::Wait,
+            16 => Self::Exec,
+            17 => Self::Fail,
+            18 => Self::Root,
+            19 => Self::PidFile,
+            20 => Self::Groups,
+            21 => Self::Gid,
+            22 => Self::Uid,
+            23 => Self::Privileges,
+            24 => Self::Notify,
+            25 => Self::Log,
+            _ => return None,
+        })
     }
 
     /// The permanent number, as in C's `enum untty_step`.
@@ -194,22 +210,32 @@ impl Step {
         self as i32
     }
 
-    /// The short name that begins every message, such as `"setsid"`.
+    /// The short name that begins every message, such as `"setsid"`. In memory, a NUL follows it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        let name = self.c_name();
-        name.get(..name.len() - 1).unwrap_or_default()
+        nth(STEPS, b'\0', self.number() * 2 - 2).unwrap_or_default()
     }
 
-    /// The name with a NUL at its end.
-    pub(crate) fn c_name(self) -> &'static str {
-        self.row().1
+    /// What could not be done.
+    fn what(self) -> &'static str {
+        nth(STEPS, b'\0', self.number() * 2 - 1).unwrap_or_default()
     }
+}
 
-    fn row(self) -> (Self, &'static str, &'static str) {
-        const UNKNOWN: (Step, &str, &str) = (Step::Options, "unknown\0", "unknown step");
-        STEPS.iter().find(|row| row.0 == self).copied().unwrap_or(UNKNOWN)
+/// That piece of a list, counted from 0, in which one such byte follows each of them.
+fn nth(list: &'static str, end: u8, mut index: i32) -> Option<&'static str> {
+    // Not str::split, which the compiler cannot prove never to panic.
+    let mut start = 0;
+    for (at, byte) in list.bytes().enumerate() {
+        if byte == end {
+            if index == 0 {
+                return list.get(start..at);
+            }
+            index -= 1;
+            start = at + 1;
+        }
     }
+    None
 }
 
 impl fmt::Display for Step {
@@ -261,7 +287,7 @@ impl Error {
             (Step::Wait, Errno::EPERM) => "the daemon could not be ended",
             (Step::PidFile, Errno::EEXIST) => "already running or being started",
             (Step::PidFile, Errno::EINVAL) => "not a pid file",
-            _ => self.step.row().2,
+            _ => self.step.what(),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Error, Step};
 use crate::pid_file::PidFile;
 use crate::report::{self, Message, Reporter};
+use crate::signals;
 use crate::supervisor;
 use crate::sys;
 use core::ffi::c_int;
@@ -78,7 +79,7 @@ impl Handle {
         }
         self.ready = true;
         let reporter = Reporter::take(mem::replace(&mut self.report, -1));
-        reporter.tell_quietly(Message::Ready(sys::getpid()))?;
+        reporter.tell_quietly(Message::new(Message::READY, sys::getpid()))?;
         if self.supervisor >= 0 {
             // The supervisor listens to this process only when the caller, which then goes, has told of it.
             reporter.until_nobody_listens();
@@ -89,7 +90,9 @@ impl Handle {
     /// On the ready_fd, which ends with it.
     fn write_newline(&mut self) -> Result<(), Error> {
         if self.ready_fd >= 0 {
-            report::write_newline(self.ready_fd, report::write_quietly)?;
+            let fd = self.ready_fd;
+            signals::without(sys::SIGPIPE, Errno::EPIPE, &mut || report::write_newline(fd))
+                .map_err(Error::at(Step::Notify))?;
             self.ready_fd = -1;
         }
         Ok(())
@@ -128,7 +131,7 @@ impl Handle {
             // It stays open until the exit: its end tells that this process is gone.
             let reporter = Reporter::take(self.report);
             // Ignored: a caller that is gone needs no status.
-            let _ = reporter.tell_quietly(Message::GaveUp(status));
+            let _ = reporter.tell_quietly(Message::new(Message::GAVE_UP, status));
             sys::exit(status);
         }
         sys::exit(status)

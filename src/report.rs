@@ -12,47 +12,42 @@ use crate::sys::{self, PollFd};
 use core::ffi::c_int;
 use core::time::Duration;
 
-/// What is told on the pipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Message {
-    /// The sequence is done; the daemon's program goes on and will say more. The daemon's pid.
-    Started(c_int),
-    /// The daemon is about to execute its program. Its pid.
-    Executes(c_int),
-    /// The daemon is ready. Its pid.
-    Ready(c_int),
-    /// A step failed; whoever says so is about to exit.
-    Failed(Error),
-    /// The daemon's program gave up, with this exit status.
-    GaveUp(c_int),
-}
-
-/// A message on the pipe: its kind and two numbers.
-type Words = [[u8; 4]; 3];
+/// What is told on the pipe: its kind, and two numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Message([c_int; 3]);
 
 impl Message {
-    fn encode(self) -> Words {
-        match self {
-            Self::Started(pid) => [1, pid, 0],
-            Self::Ready(pid) => [2, pid, 0],
-            Self::Failed(error) => [3, error.step().number(), error.errno().number()],
-            Self::GaveUp(status) => [4, status, 0],
-            Self::Executes(pid) => [5, pid, 0],
-        }
-        .map(i32::to_ne_bytes)
+    /// The sequence is done; the daemon's program goes on and will say more. The daemon's pid.
+    pub(crate) const STARTED: c_int = 1;
+    /// The daemon is ready. Its pid.
+    pub(crate) const READY: c_int = 2;
+    /// A step failed; whoever says so is about to exit.
+    const FAILED: c_int = 3;
+    /// The daemon's program gave up, with this exit status.
+    pub(crate) const GAVE_UP: c_int = 4;
+    /// The daemon is about to execute its program. Its pid.
+    pub(crate) const EXECUTES: c_int = 5;
+
+    pub(crate) const fn new(kind: c_int, number: c_int) -> Self {
+        Self([kind, number, 0])
     }
 
-    fn decode(words: Words) -> Option<Self> {
-        match words.map(i32::from_ne_bytes) {
-            [1, pid, _] => Some(Self::Started(pid)),
-            [2, pid, _] => Some(Self::Ready(pid)),
-            [3, step, errno] => Some(Self::Failed(Error::new(Step::from_number(step)?, Errno::new(errno)))),
-            [4, status, _] => Some(Self::GaveUp(status)),
-            [5, pid, _] => Some(Self::Executes(pid)),
-            _ => None,
+    pub(crate) const fn failed(error: Error) -> Self {
+        Self([Self::FAILED, error.step().number(), error.errno().number()])
+    }
+
+    /// Its kind and its number; or the error of which it tells.
+    pub(crate) fn read(self) -> Result<(c_int, c_int), Error> {
+        let Self([kind, number, errno]) = self;
+        if kind != Self::FAILED {
+            return Ok((kind, number));
         }
+        Err(Step::from_number(number).map_or(UNREADABLE, |step| Error::new(step, Errno::new(errno))))
     }
 }
+
+/// What no process of ours has written.
+pub(crate) const UNREADABLE: Error = Error::new(Step::Wait, Errno::EPROTO);
 
 /// Makes the pipe. Both ends are close-on-exec and above 2.
 pub(crate) fn pipe() -> Result<(Listener, Reporter), Error> {
@@ -82,12 +77,14 @@ impl Reporter {
 
     /// Tells it, while SIGPIPE is blocked: it is pending after an EPIPE, and whoever meets that goes.
     pub(crate) fn tell(&self, message: Message) -> Result<(), Error> {
-        write_all(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
+        let words = message.0.map(c_int::to_ne_bytes);
+        write_all(self.0.number(), words.as_flattened()).map_err(Error::at(Step::Ready))
     }
 
     /// Tells it at any time. EPIPE when the caller is gone; SIGPIPE is never raised.
     pub(crate) fn tell_quietly(&self, message: Message) -> Result<(), Error> {
-        write_quietly(self.0.number(), message.encode().as_flattened()).map_err(Error::at(Step::Ready))
+        signals::without(sys::SIGPIPE, Errno::EPIPE, &mut || self.tell(message).map_err(Error::errno))
+            .map_err(Error::at(Step::Ready))
     }
 
     /// Waits until nobody listens any more; not longer than the grace, because a child that another thread of the
@@ -115,18 +112,13 @@ impl Reporter {
     /// Tells that a step failed, and ends this process.
     pub(crate) fn fail(self, error: Error) -> ! {
         // Ignored: if nobody listens any more, nobody is left to be told.
-        let _ = self.tell(Message::Failed(error));
+        let _ = self.tell(Message::failed(error));
         sys::exit(1)
     }
 }
 
-/// Writes all of it; never raises SIGPIPE.
-pub(crate) fn write_quietly(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
-    signals::without(sys::SIGPIPE, Errno::EPIPE, &mut || write_all(fd, bytes))
-}
-
 /// Writes all of it.
-pub(crate) fn write_all(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
+fn write_all(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = uninterrupted(|| sys::write(fd, rest))?;
@@ -135,9 +127,10 @@ pub(crate) fn write_all(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Tells a supervisor such as `s6-supervise` on its descriptor that this daemon is ready, and closes that.
-pub(crate) fn write_newline(fd: c_int, write: fn(c_int, &[u8]) -> Result<(), Errno>) -> Result<(), Error> {
-    write(fd, b"\n").map_err(Error::at(Step::Notify))?;
+/// Tells a supervisor such as `s6-supervise` on its descriptor that this daemon is ready, and closes that. SIGPIPE is
+/// blocked.
+pub(crate) fn write_newline(fd: c_int) -> Result<(), Errno> {
+    write_all(fd, b"\n")?;
     drop(Fd::take(fd));
     Ok(())
 }
@@ -155,17 +148,6 @@ pub(crate) enum Outcome {
     Lives,
 }
 
-/// What happens while the caller waits.
-pub(crate) enum Event {
-    Said(Message),
-    /// The pipe's end.
-    End,
-    /// There is something to hear from the program.
-    Program,
-    /// The process is dead.
-    Death,
-}
-
 /// The daemon died before it was ready.
 pub(crate) const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
 
@@ -178,40 +160,31 @@ impl Listener {
     /// processes neither go anywhere nor stay. Afterwards the leader is gone and, unless it is ready, the daemon too.
     #[cfg(feature = "capi")]
     pub(crate) fn wait_for_one(self, leader: c_int) -> Result<Outcome, Error> {
-        let outcome = match self.next(&mut || Ok(None)) {
-            Ok(Event::Said(Message::Ready(daemon))) => Ok(Outcome::Ready(daemon)),
-            Ok(Event::Said(Message::Failed(error))) | Err(error) => Err(error),
-            Ok(_) => Err(DEAD),
-        };
-        if outcome.is_ok() {
-            end_leader(leader, true);
-        } else {
-            kill_leader(leader);
+        let outcome = self.read().and_then(|message| message.map_or(Err(DEAD), Message::read));
+        if outcome.is_err() {
+            if is_ours(leader) {
+                // Ignored: it goes by itself, unless it was stopped.
+                let _ = sys::kill(leader, sys::SIGKILL);
+            }
             kill_group(leader);
-            drop(self);
-            end_leader(leader, true);
+        }
+        // Ignored: it is reaped already where SIGCHLD is ignored or handled.
+        let _ = uninterrupted(|| sys::wait_and_reap(leader));
+        if outcome.is_err() {
             outlive(leader, &|| true);
         }
-        outcome
+        outcome.map(|(_, daemon)| Outcome::Ready(daemon))
     }
 
-    /// The next thing that happens: a message, when it can be read; the pipe's end; or what happens before that.
-    pub(crate) fn next(
-        &self,
-        until_readable: &mut dyn FnMut() -> Result<Option<Event>, Error>,
-    ) -> Result<Event, Error> {
-        let mut words = Words::default();
-        let mut filled = 0;
-        while let Some(rest) = words.as_flattened_mut().get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            if let Some(event) = until_readable()? {
-                return Ok(event);
-            }
-            match uninterrupted(|| sys::read(self.0.number(), rest)).map_err(Error::at(Step::Wait))? {
-                0 => return Ok(Event::End),
-                count => filled += count,
-            }
+    /// The next message, which arrives whole; `None` at the pipe's end.
+    pub(crate) fn read(&self) -> Result<Option<Message>, Error> {
+        let mut words = [[0; 4]; 3];
+        let bytes = words.as_flattened_mut();
+        match uninterrupted(|| sys::read(self.0.number(), bytes)).map_err(Error::at(Step::Wait))? {
+            0 => Ok(None),
+            12 => Ok(Some(Message(words.map(c_int::from_ne_bytes)))),
+            _ => Err(UNREADABLE),
         }
-        Message::decode(words).map(Event::Said).ok_or(Error::new(Step::Wait, Errno::EPROTO))
     }
 }
 
@@ -239,11 +212,12 @@ pub(crate) fn end_leader(leader: c_int, goes: bool) {
         if !is_ours(leader) {
             return; // reaped, perhaps by a handler of the caller's
         }
-        let killed = kill_child(leader);
-        let reaped = if killed.is_ok() { sys::wait_and_reap(leader).map(Some) } else { sys::reap(leader) };
-        if matches!(reaped, Ok(Some(_))) || killed == Err(Errno::ESRCH) || killed.is_err() && !goes {
-            return;
-        }
+        // Ignored: what has been reaped is no longer ours.
+        let _ = match kill_child(leader) {
+            Ok(()) => sys::wait_and_reap(leader),
+            Err(_) if goes => sys::reap(leader).map(drop),
+            Err(_) => return,
+        };
         deadline::pause();
     }
 }
@@ -269,7 +243,8 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// does.
 pub(crate) fn outlive(group: c_int, others_are_gone: &dyn Fn() -> bool) {
     for _ in 0..GRACE.as_millis() {
-        while sys::reap_one_of_group(group) == Ok(true) {}
+        // Ignored: there may be none.
+        let _ = sys::reap_one_of_group(group);
         if others_are_gone() && sys::kill(-group, 0) == Err(Errno::ESRCH) {
             return;
         }

@@ -299,7 +299,7 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
 
     /// 12, by the kernel: the exec closes the pipe.
     fn execute(&self, mask: SignalSet, reporter: &Reporter) -> Error {
-        let executes = reporter.tell(Message::Executes(sys::getpid()));
+        let executes = reporter.tell(Message::new(Message::EXECUTES, sys::getpid()));
         let error = match executes.and_then(|()| signals::set_mask(mask)) {
             Ok(()) => exec(self.after),
             Err(error) => error,
@@ -313,13 +313,13 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
     fn report(&mut self, reporter: &Reporter) -> Result<(), Error> {
         let pid = sys::getpid();
         if !self.after.is_ready() {
-            return reporter.tell(Message::Started(pid));
+            return reporter.tell(Message::new(Message::STARTED, pid));
         }
         if let Some(fd) = self.daemon.ready_fd {
-            report::write_newline(fd, report::write_all)?;
+            report::write_newline(fd).map_err(Error::at(Step::Notify))?;
         }
         self.is_ready = true;
-        reporter.tell(Message::Ready(pid))
+        reporter.tell(Message::new(Message::READY, pid))
     }
 
     fn into_handle(self) -> Handle {

@@ -36,7 +36,7 @@ impl Signals {
     pub(crate) fn forget_the_leader(&self) {
         if !self.child_pending && sys::has_children() == Err(Errno::ECHILD) {
             // Ignored: there is none, or at worst there is a SIGCHLD without a child.
-            let _ = uninterrupted(|| sys::take_pending_signal(only(sys::SIGCHLD)));
+            let _ = uninterrupted(|| sys::drop_pending_signal(only(sys::SIGCHLD)));
         }
     }
 
@@ -83,7 +83,7 @@ pub(crate) fn without(signal: c_int, errno: Errno, call: &mut dyn FnMut() -> Res
     let result = call();
     if result == Err(errno) && !pending_before {
         // Ignored: there is none when the signal is ignored.
-        let _ = sys::take_pending_signal(only(signal));
+        let _ = sys::drop_pending_signal(only(signal));
     }
     if let Ok(mask) = blocked {
         restore(mask);

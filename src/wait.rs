@@ -4,7 +4,7 @@ use crate::deadline::Deadline;
 use crate::error::{Errno, Error, Step};
 use crate::fds::Fd;
 use crate::readiness::{Awaited, Heard};
-use crate::report::{self, DEAD, Event, GRACE, Listener, Message, Outcome, wanted};
+use crate::report::{self, DEAD, GRACE, Listener, Message, Outcome, UNREADABLE, wanted};
 use crate::sequence::After;
 use crate::signals;
 use crate::supervisor;
@@ -44,6 +44,20 @@ struct Watched<'a> {
     silent: bool,
 }
 
+/// What happens while the caller waits.
+enum Event {
+    /// A message: its kind and its number.
+    Said(c_int, c_int),
+    /// A message of this failure.
+    Failed(Error),
+    /// The pipe's end.
+    End,
+    /// There is something to hear from the program.
+    Program,
+    /// The process is dead.
+    Death,
+}
+
 impl Watched<'_> {
     /// Knows the daemon while it is still where it can be found; false when it is gone.
     ///
@@ -57,7 +71,11 @@ impl Watched<'_> {
 
     /// Whether it is gone: where its orphans are the caller's, this reaps it. It may be in a group of its own.
     fn is_gone(&self) -> bool {
-        let reaped = self.daemon.is_none_or(|pid| sys::reap(pid) != Ok(None));
+        let reaped = self.daemon.is_none_or(|pid| {
+            // Ignored: it may be another's child, or alive.
+            let _ = sys::reap(pid);
+            !report::is_ours(pid)
+        });
         let died = |process: &Fd| sys::pidfd_send_signal(process.number(), 0) == Err(Errno::ESRCH);
         reaped && self.process.as_ref().is_none_or(died)
     }
@@ -127,10 +145,10 @@ impl Listener {
             let event = self.event(watched);
             // Of a daemon that is gone, only what it had said before counts; nobody waits for more.
             match if gone { event.map_err(|_| DEAD) } else { event }? {
-                Event::Said(Message::Executes(pid)) => {
+                Event::Said(Message::EXECUTES, pid) => {
                     watched.know(pid);
                 }
-                Event::Said(Message::Started(pid)) => {
+                Event::Said(Message::STARTED, pid) => {
                     watched.mask = Some(wait.mask);
                     if A::EXECUTES {
                         watched.program = Some(wait.awaited); // and the leader tells of its death, and how it was
@@ -139,14 +157,15 @@ impl Listener {
                         watched.deadline = Deadline::NOW;
                     }
                 }
-                Event::Said(Message::Ready(pid)) => {
+                Event::Said(Message::READY, pid) => {
                     if wait.supervisor.is_some() && watched.daemon.is_none() {
                         watched.know(pid); // it may have to be ended yet
                     }
                     return Ok(Outcome::Ready(pid));
                 }
-                Event::Said(Message::GaveUp(status)) => return watched.last_words::<A>(wait, Ok(status)),
-                Event::Said(Message::Failed(error)) => return watched.last_words::<A>(wait, Err(error)),
+                Event::Said(Message::GAVE_UP, status) => return watched.last_words::<A>(wait, Ok(status)),
+                Event::Said(..) => return Err(UNREADABLE),
+                Event::Failed(error) => return watched.last_words::<A>(wait, Err(error)),
                 Event::End | Event::Death => return watched.last_words::<A>(wait, Err(DEAD)),
                 Event::Program if A::EXECUTES => match wait.awaited.hear(wait.leader, watched.daemon.unwrap_or(0))? {
                     Heard::Ready => return self.hear_out(wait, watched),
@@ -171,9 +190,9 @@ impl Listener {
                     Ok(_) => {}
                 },
                 // It was ready, and has done what it had to.
-                Ok(Event::Said(Message::GaveUp(0))) => break,
-                Ok(Event::Said(Message::GaveUp(status))) => return Ok(Outcome::GaveUp(status)),
-                Ok(Event::Said(Message::Failed(error))) => return Err(error),
+                Ok(Event::Said(Message::GAVE_UP, 0)) => break,
+                Ok(Event::Said(Message::GAVE_UP, status)) => return Ok(Outcome::GaveUp(status)),
+                Ok(Event::Failed(error)) => return Err(error),
                 Ok(_) => return Err(DEAD),
                 Err(_) => break, // the time is over
             }
@@ -229,7 +248,14 @@ impl Listener {
 
     /// The next thing that happens.
     fn event(&self, watched: &Watched<'_>) -> Result<Event, Error> {
-        self.next(&mut || self.until_readable(watched))
+        if let Some(event) = self.until_readable(watched)? {
+            return Ok(event);
+        }
+        Ok(match self.read()?.map(Message::read) {
+            None => Event::End,
+            Some(Ok((kind, number))) => Event::Said(kind, number),
+            Some(Err(error)) => Event::Failed(error),
+        })
     }
 
     /// Waits until there is something to read from the pipe; or tells what else has happened.

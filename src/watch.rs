@@ -22,21 +22,21 @@ pub(crate) fn watch(
 ) -> ! {
     let executed = listener.until_end(Deadline::NONE).and_then(|()| has_executed(leader, daemon));
     let message = match (executed, watching) {
-        (Ok(()), None) => Ok(Message::Ready(daemon)),
+        (Ok(()), None) => Ok(Message::new(Message::READY, daemon)),
         (Ok(()), Some(watching)) => watch_on(daemon, reporter, watching),
         (Err(error), _) => {
             end(daemon); // dead, or, with no answer that the kernel gives, perhaps alive
             Err(error)
         }
     };
-    let message = message.unwrap_or_else(Message::Failed);
+    let message = message.unwrap_or_else(Message::failed);
     if let Err(error) = reporter.tell(message) {
         // The caller was killed. Nobody learns that there is a daemon, so there shall be none; nor this leader.
         if sys::is_child(daemon).is_ok() {
             end(daemon);
         }
         // Ignored, and so are those of the last words: there is nobody.
-        let _ = reporter.tell(Message::Failed(error));
+        let _ = reporter.tell(Message::failed(error));
         let _ = sys::kill(-leader, sys::SIGKILL);
     }
     sys::exit(0)
@@ -57,7 +57,7 @@ fn has_executed(leader: c_int, daemon: c_int) -> Result<(), Error> {
 fn watch_on(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Message, Error> {
     // On an error, the caller decides: the program may just have told it that it is ready.
     match until_it_ends(daemon, reporter, watching)? {
-        Some(sys::End::Exited(status)) => return Ok(Message::GaveUp(status)),
+        Some(sys::End::Exited(status)) => return Ok(Message::new(Message::GAVE_UP, status)),
         Some(sys::End::Killed) => {}
         None => end(daemon),
     }
@@ -66,14 +66,14 @@ fn watch_on(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Message
 
 /// How it has ended; `None` when it shall be ended.
 fn until_it_ends(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Option<sys::End>, Error> {
-    reporter.tell(Message::Started(daemon))?;
+    reporter.tell(Message::new(Message::STARTED, daemon))?;
     let at = Error::at(Step::Wait);
     loop {
         let heard = reporter.is_heard_until(watching).map_err(at)?;
         // Others may send that signal, too.
         let sender = sys::take_pending_signal(signals::only(signals::GIVE_UP));
         // Ignored: there is none, when it was something else. It may also tell of a stop, or of another child.
-        let _ = sys::take_pending_signal(signals::only(sys::SIGCHLD));
+        let _ = sys::drop_pending_signal(signals::only(sys::SIGCHLD));
         let end = fds::uninterrupted(|| sys::reap(daemon)).map_err(at)?;
         if end.is_some() || !heard || sender == Ok(sys::getppid()) {
             return Ok(end);
@@ -85,7 +85,7 @@ fn until_it_ends(daemon: c_int, reporter: &Reporter, watching: &Fd) -> Result<Op
 fn end(child: c_int) {
     // Ignored: what cannot be done here, is done by who waits for us.
     let _ = match sys::kill(child, sys::SIGKILL) {
-        Ok(()) => fds::uninterrupted(|| sys::wait_and_reap(child)).map(Some),
-        Err(_) => sys::reap(child), // if it is dead
+        Ok(()) => fds::uninterrupted(|| sys::wait_and_reap(child)),
+        Err(_) => sys::reap(child).map(drop), // if it is dead
     };
 }

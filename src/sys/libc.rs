@@ -333,6 +333,12 @@ pub unsafe fn pselect6(nfds: c_int, readable: *mut BitmapWord) -> Result<usize, 
     check_long(unsafe { libc::syscall(libc::SYS_pselect6, nfds, readable, none, none, &raw const zero, none) })
 }
 
+/// `nanosleep(time)`
+pub fn nanosleep(time: &Timespec) -> Result<(), Errno> {
+    // SAFETY: the time lives through the call; NULL means that nobody asks what would be left of it.
+    check_long(unsafe { libc::syscall(libc::SYS_nanosleep, ptr::from_ref(time), 0) }).map(drop)
+}
+
 /// `ppoll(fds, timeout, mask)`: waits until one has something to tell, at most that long, with that signal mask.
 pub fn ppoll(fds: &mut [PollFd], timeout: Option<Timespec>, mask: Option<SignalSet>) -> Result<usize, Errno> {
     let mut timeout = timeout;
@@ -418,34 +424,17 @@ pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
 }
 
 /// `waitid(P_PID, pid, WEXITED)`: waits until that child has ended, and reaps it.
-pub fn wait_and_reap(pid: c_int) -> Result<End, Errno> {
-    waitid(libc::P_PID, pid, libc::WEXITED).map(|end| end.unwrap_or(End::Killed))
+pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
+    waitid(libc::P_PID, pid, libc::WEXITED)
 }
 
-/// `waitid(P_PID, pid, WEXITED | WNOHANG)`: reaps that child if it has ended.
+/// `waitid(P_PID, pid, WEXITED | WNOHANG)`: reaps that child if it has ended, and tells how.
 pub fn reap(pid: c_int) -> Result<Option<End>, Errno> {
-    waitid(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG)
-}
-
-/// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
-pub fn is_child(pid: c_int) -> Result<(), Errno> {
-    waitid(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).map(drop)
-}
-
-/// `waitid(P_ALL, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no child at all, alive or dead.
-pub fn has_children() -> Result<(), Errno> {
-    waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).map(drop)
-}
-
-/// `waitid(P_PGID, group, WEXITED | WNOHANG)`: whether a dead child of that process group was there to be reaped.
-pub fn reap_one_of_group(group: c_int) -> Result<bool, Errno> {
-    waitid(libc::P_PGID, group, libc::WEXITED | libc::WNOHANG).map(|end| end.is_some())
-}
-
-fn waitid(kind: libc::idtype_t, id: c_int, options: c_int) -> Result<Option<End>, Errno> {
     let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: a siginfo_t can be written there.
-    check(unsafe { libc::waitid(kind, id.unsigned_abs(), information.as_mut_ptr(), options) })?;
+    check(unsafe {
+        libc::waitid(libc::P_PID, pid.unsigned_abs(), information.as_mut_ptr(), libc::WEXITED | libc::WNOHANG)
+    })?;
     // SAFETY: all zero is a siginfo_t, and so is what waitid has written.
     let information = unsafe { information.assume_init() };
     // SAFETY: what waitid tells of is a child, and its si_status is there; all zero is one too.
@@ -453,6 +442,25 @@ fn waitid(kind: libc::idtype_t, id: c_int, options: c_int) -> Result<Option<End>
     Ok((information.si_signo != 0).then_some(End::new(information.si_code, status)))
 }
 
+/// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
+pub fn is_child(pid: c_int) -> Result<(), Errno> {
+    waitid(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// `waitid(P_ALL, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no child at all, alive or dead.
+pub fn has_children() -> Result<(), Errno> {
+    waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// `waitid(P_PGID, group, WEXITED | WNOHANG)`: reaps a child of that process group, if one has ended.
+pub fn reap_one_of_group(group: c_int) -> Result<(), Errno> {
+    waitid(libc::P_PGID, group, libc::WEXITED | libc::WNOHANG)
+}
+
+fn waitid(kind: libc::idtype_t, id: c_int, options: c_int) -> Result<(), Errno> {
+    // SAFETY: for Linux, NULL means that nobody wants to know how the child has ended.
+    check(unsafe { libc::waitid(kind, id.unsigned_abs(), ptr::null_mut(), options) }).map(drop)
+}
 /// `rt_sigaction(signal, new)`: the disposition that it had.
 ///
 /// # Safety
@@ -479,6 +487,16 @@ pub fn rt_sigpending() -> Result<SignalSet, Errno> {
     // SAFETY: the set can be written and is as large as said.
     check_long(unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut set, SIGNAL_SET_SIZE) })?;
     Ok(set)
+}
+
+/// `rt_sigtimedwait(set, NULL, 0)`: takes a pending signal of that set; EAGAIN when there is none.
+pub fn drop_pending_signal(set: SignalSet) -> Result<(), Errno> {
+    let zero = Timespec { seconds: 0, nanoseconds: 0 };
+    let nobody = ptr::null_mut::<libc::siginfo_t>();
+    // SAFETY: the set and the time live through the call; NULL means that nobody asks more of it.
+    let taken =
+        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, nobody, &raw const zero, SIGNAL_SET_SIZE) };
+    check_long(taken).map(drop)
 }
 
 /// `rt_sigtimedwait(set, info, 0)`: takes one pending signal of the set away, never waits; the process that has sent

@@ -363,6 +363,12 @@ pub unsafe fn pselect6(nfds: c_int, readable: *mut BitmapWord) -> Result<usize, 
     check(unsafe { syscall!(PSELECT6, nfds, readable, 0, 0, &raw const zero, 0) })
 }
 
+/// `nanosleep(time)`
+pub fn nanosleep(time: &Timespec) -> Result<(), Errno> {
+    // SAFETY: the time lives through the call; NULL means that nobody asks what would be left of it.
+    check(unsafe { syscall!(NANOSLEEP, ptr::from_ref(time), 0) }).map(drop)
+}
+
 /// `ppoll(fds, timeout, mask)`: waits until one has something to tell, at most that long, with that signal mask.
 pub fn ppoll(fds: &mut [PollFd], timeout: Option<Timespec>, mask: Option<SignalSet>) -> Result<usize, Errno> {
     let mut timeout = timeout;
@@ -450,39 +456,39 @@ pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
 }
 
 /// `waitid(P_PID, pid, WEXITED)`: waits until that child has ended, and reaps it.
-pub fn wait_and_reap(pid: c_int) -> Result<End, Errno> {
-    waitid(P_PID, pid, WEXITED).map(|end| end.unwrap_or(End::Killed))
+pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
+    waitid(P_PID, pid, WEXITED)
 }
 
-/// `waitid(P_PID, pid, WEXITED | WNOHANG)`: reaps that child if it has ended.
+/// `waitid(P_PID, pid, WEXITED | WNOHANG)`: reaps that child if it has ended, and tells how.
 pub fn reap(pid: c_int) -> Result<Option<End>, Errno> {
-    waitid(P_PID, pid, WEXITED | WNOHANG)
-}
-
-/// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
-pub fn is_child(pid: c_int) -> Result<(), Errno> {
-    waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT).map(drop)
-}
-
-/// `waitid(P_ALL, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no child at all, alive or dead.
-pub fn has_children() -> Result<(), Errno> {
-    waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT).map(drop)
-}
-
-/// `waitid(P_PGID, group, WEXITED | WNOHANG)`: whether a dead child of that process group was there to be reaped.
-pub fn reap_one_of_group(group: c_int) -> Result<bool, Errno> {
-    waitid(P_PGID, group, WEXITED | WNOHANG).map(|end| end.is_some())
-}
-
-fn waitid(kind: c_int, id: c_int, options: c_int) -> Result<Option<End>, Errno> {
     // siginfo_t, 128 bytes: si_signo, si_errno, si_code, padding, si_pid, si_uid, si_status.
     let mut information = [0_i32; 32];
     // SAFETY: a siginfo_t can be written there; NULL means that nobody wants the resource usage.
-    check(unsafe { syscall!(WAITID, kind, id, information.as_mut_ptr(), options, 0) })?;
+    check(unsafe { syscall!(WAITID, P_PID, pid, information.as_mut_ptr(), WEXITED | WNOHANG, 0) })?;
     let [signal, _, code, _, _, _, status, ..] = information;
     Ok((signal != 0).then_some(End::new(code, status)))
 }
 
+/// `waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no such child, alive or dead.
+pub fn is_child(pid: c_int) -> Result<(), Errno> {
+    waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)
+}
+
+/// `waitid(P_ALL, WEXITED | WNOHANG | WNOWAIT)`: ECHILD when there is no child at all, alive or dead.
+pub fn has_children() -> Result<(), Errno> {
+    waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
+}
+
+/// `waitid(P_PGID, group, WEXITED | WNOHANG)`: reaps a child of that process group, if one has ended.
+pub fn reap_one_of_group(group: c_int) -> Result<(), Errno> {
+    waitid(P_PGID, group, WEXITED | WNOHANG)
+}
+
+fn waitid(kind: c_int, id: c_int, options: c_int) -> Result<(), Errno> {
+    // SAFETY: NULL means that nobody wants to know how the child has ended, or of its resource usage.
+    check(unsafe { syscall!(WAITID, kind, id, 0, options, 0) }).map(drop)
+}
 /// `rt_sigaction(signal, new)`: the disposition that it had.
 ///
 /// # Safety
@@ -509,6 +515,13 @@ pub fn rt_sigpending() -> Result<SignalSet, Errno> {
     // SAFETY: the set can be written and is as large as said.
     check(unsafe { syscall!(RT_SIGPENDING, &raw mut set, SIGNAL_SET_SIZE) })?;
     Ok(set)
+}
+
+/// `rt_sigtimedwait(set, NULL, 0)`: takes a pending signal of that set; EAGAIN when there is none.
+pub fn drop_pending_signal(set: SignalSet) -> Result<(), Errno> {
+    let zero = Timespec { seconds: 0, nanoseconds: 0 };
+    // SAFETY: the set and the time live through the call; NULL means that nobody asks more of it.
+    check(unsafe { syscall!(RT_SIGTIMEDWAIT, &raw const set, 0, &raw const zero, SIGNAL_SET_SIZE) }).map(drop)
 }
 
 /// `rt_sigtimedwait(set, info, 0)`: takes one pending signal of the set away, never waits; the process that has sent
