@@ -374,7 +374,7 @@ pub unsafe extern "C" fn untty_supervisor(environment: *const *const c_char) -> 
 pub unsafe extern "C" fn untty_daemon(nochdir: c_int, noclose: c_int) -> c_int {
     match classic::detach(nochdir != 0, noclose != 0) {
         Ok(()) => 0,
-        Err(failure) => fail_as_libc_does(failure.errno()),
+        Err(errno) => fail_as_libc_does(errno),
     }
 }
 

@@ -1,48 +1,80 @@
-//! `daemon(3)`, with a second fork and the truth: the shortest [`Plan`].
+//! `daemon(3)`, with a second fork and the truth: rows 0 to 8 and 12, 13 of the table in README.md, and nothing else.
+//!
+//! A sequence of its own, because its errors are an errno and no step, nothing but this library's code runs until the
+//! daemon is ready, and who links no more than this gets two kilobytes.
 
-use crate::error::{Error, Step};
+use crate::error::Errno;
 use crate::fds::{Fd, uninterrupted};
-use crate::forks::{self, Plan, Side};
-use crate::report::{Listener, Message, Outcome, Reporter};
+use crate::signals::{self, Signals};
 use crate::sys::{self, SignalSet};
-use crate::{signals, stdio};
+use crate::{forks, report, stdio};
 use core::ffi::c_int;
-
-struct Classic {
-    keep_directory: bool,
-    null: Option<Fd>,
-}
 
 /// Turns the process into a daemon as `daemon(3)` does. Returns in the daemon, which is ready then; on failure, in the
 /// caller.
-pub(crate) fn detach(keep_directory: bool, keep_streams: bool) -> Result<(), Error> {
+pub(crate) fn detach(keep_directory: bool, keep_streams: bool) -> Result<(), Errno> {
     forks::refuse_process_1()?;
-    let null = if keep_streams { None } else { Some(stdio::open_null().map_err(Error::at(Step::Stdin))?) };
-    match forks::fork_off(&mut Classic { keep_directory, null })? {
-        Side::Daemon(_) => Ok(()),
-        Side::Caller(outcome, signals) => {
-            let Err(error) = outcome else { sys::exit(0) };
+    let null = if keep_streams { None } else { Some(stdio::open_null()?) };
+    let (read_end, write_end) = report::ends()?;
+    let signals = Signals::block()?;
+    match forks::fork() {
+        Ok(0) => {
+            drop(read_end);
+            if let Err(errno) = become_daemon(keep_directory, null, signals.mask, &write_end) {
+                // Ignored: if nobody listens any more, nobody is left to be told.
+                let _ = tell(&write_end, errno.number());
+                sys::exit(1);
+            }
+            Ok(())
+        }
+        forked => {
+            drop(write_end);
+            let Err(errno) = forked.and_then(|leader| wait(leader, &read_end)) else { sys::exit(0) };
             signals.forget_the_leader();
             signals.unblock();
-            Err(error)
+            Err(errno)
         }
     }
 }
 
-impl Plan for Classic {
-    fn settle(&mut self, leader: c_int, mask: SignalSet, reporter: &mut Reporter) -> Result<(), Error> {
-        if !self.keep_directory {
-            uninterrupted(|| sys::chdir(c"/")).map_err(Error::at(Step::Directory))?;
-        }
-        if let Some(null) = self.null.take() {
-            stdio::put_on_all(null.number())?;
-        }
-        forks::outlive(leader);
-        signals::unblock_and(mask, || reporter.tell(Message::new(Message::READY, sys::getpid())))
+/// The leader, and the daemon that it forks.
+fn become_daemon(keep_directory: bool, null: Option<Fd>, mask: SignalSet, caller: &Fd) -> Result<(), Errno> {
+    let leader = forks::lead_a_session()?;
+    forks::fork_and_leave()?;
+    if !keep_directory {
+        uninterrupted(|| sys::chdir(c"/"))?;
     }
+    if let Some(null) = null {
+        for stream in sys::STDIN..=sys::STDERR {
+            uninterrupted(|| sys::dup3(null.number(), stream, 0))?;
+        }
+    }
+    forks::outlive(leader);
+    signals::unblock_and(mask, |errno| errno, || tell(caller, 0))
+}
 
-    fn wait(&mut self, listener: Listener, leader: c_int, _: SignalSet) -> Result<Outcome, Error> {
-        self.null = None;
-        listener.wait_for_one(leader)
+/// Tells the caller of an error, or with 0 that the daemon is ready. SIGPIPE is blocked.
+fn tell(caller: &Fd, errno: c_int) -> Result<(), Errno> {
+    uninterrupted(|| sys::write(caller.number(), &errno.to_ne_bytes())).map(drop)
+}
+
+/// The caller waits for that word, then until the leader is gone and, unless it is ready, the daemon too.
+fn wait(leader: c_int, daemon: &Fd) -> Result<(), Errno> {
+    let mut word = [0; size_of::<c_int>()];
+    let told = match uninterrupted(|| sys::read(daemon.number(), &mut word)) {
+        Ok(0) => Err(Errno::ESRCH),
+        Ok(_) if word == [0; 4] => Ok(()),
+        Ok(_) => Err(Errno::new(c_int::from_ne_bytes(word))),
+        Err(errno) => Err(errno),
+    };
+    if told.is_err() {
+        report::kill_leader(leader);
+        report::kill_group(leader);
     }
+    // Ignored: it is reaped already where SIGCHLD is ignored or handled.
+    let _ = uninterrupted(|| sys::wait_and_reap(leader));
+    if told.is_err() {
+        report::outlive(leader, &|| true);
+    }
+    told
 }

@@ -2,56 +2,62 @@
 
 use crate::text::write_digits;
 use core::fmt;
+use core::num::NonZeroI32;
 
 /// An error number of the kernel, as `errno(3)` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Errno(i32);
+pub struct Errno(NonZeroI32);
 
 impl Errno {
     /// The error with this number.
     #[must_use]
     pub const fn new(number: i32) -> Self {
-        Self(number)
+        // As the kernel returns it, below 0, so that a result that is an error or nothing is one register. What stands
+        // for 0 is the one number that has no negative.
+        match NonZeroI32::new(number.wrapping_neg()) {
+            Some(negative) => Self(negative),
+            None => Self(NonZeroI32::MIN),
+        }
     }
 
     /// The number, as in C's `errno`.
     #[must_use]
     pub const fn number(self) -> i32 {
-        self.0
+        if self.0.get() == i32::MIN { 0 } else { self.0.get().wrapping_neg() }
     }
 
     /// The symbolic name, such as `"ENOENT"`; `None` for a number that Linux does not use.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
-        nth(NAMES, b' ', self.0.wrapping_sub(1)).filter(|name| *name != "-")
+        nth(NAMES, b' ', self.number().wrapping_sub(1)).filter(|name| *name != "-")
     }
 
-    pub(crate) const EPERM: Self = Self(1);
-    pub(crate) const ENOENT: Self = Self(2);
-    pub(crate) const ESRCH: Self = Self(3);
-    pub(crate) const EINTR: Self = Self(4);
+    pub(crate) const EPERM: Self = Self::new(1);
+    pub(crate) const ENOENT: Self = Self::new(2);
+    pub(crate) const ESRCH: Self = Self::new(3);
+    pub(crate) const EINTR: Self = Self::new(4);
     #[cfg(feature = "capi")]
-    pub(crate) const E2BIG: Self = Self(7);
-    pub(crate) const EBADF: Self = Self(9);
-    pub(crate) const ECHILD: Self = Self(10);
-    pub(crate) const EAGAIN: Self = Self(11);
-    pub(crate) const EACCES: Self = Self(13);
-    pub(crate) const EFAULT: Self = Self(14);
-    pub(crate) const EBUSY: Self = Self(16);
-    pub(crate) const EEXIST: Self = Self(17);
-    pub(crate) const ENODEV: Self = Self(19);
-    pub(crate) const EISDIR: Self = Self(21);
-    pub(crate) const EINVAL: Self = Self(22);
-    pub(crate) const EMFILE: Self = Self(24);
-    pub(crate) const EFBIG: Self = Self(27);
-    pub(crate) const EMLINK: Self = Self(31);
-    pub(crate) const EPIPE: Self = Self(32);
-    pub(crate) const ENAMETOOLONG: Self = Self(36);
-    pub(crate) const ELOOP: Self = Self(40);
-    pub(crate) const EPROTO: Self = Self(71);
-    pub(crate) const EAFNOSUPPORT: Self = Self(97);
-    pub(crate) const ETIMEDOUT: Self = Self(110);
-    pub(crate) const EALREADY: Self = Self(114);
+    pub(crate) const E2BIG: Self = Self::new(7);
+    pub(crate) const EBADF: Self = Self::new(9);
+    pub(crate) const ECHILD: Self = Self::new(10);
+    pub(crate) const EAGAIN: Self = Self::new(11);
+    pub(crate) const EACCES: Self = Self::new(13);
+    pub(crate) const EFAULT: Self = Self::new(14);
+    pub(crate) const EBUSY: Self = Self::new(16);
+    pub(crate) const EEXIST: Self = Self::new(17);
+    pub(crate) const ENODEV: Self = Self::new(19);
+    pub(crate) const EISDIR: Self = Self::new(21);
+    pub(crate) const EINVAL: Self = Self::new(22);
+    pub(crate) const EMFILE: Self = Self::new(24);
+    pub(crate) const EFBIG: Self = Self::new(27);
+    pub(crate) const EMLINK: Self = Self::new(31);
+    pub(crate) const EPIPE: Self = Self::new(32);
+    pub(crate) const ENAMETOOLONG: Self = Self::new(36);
+    pub(crate) const ELOOP: Self = Self::new(40);
+    pub(crate) const EPROTO: Self = Self::new(71);
+    pub(crate) const EAFNOSUPPORT: Self = Self::new(97);
+    pub(crate) const ETIMEDOUT: Self = Self::new(110);
+    pub(crate) const EALREADY: Self = Self::new(114);
 }
 
 impl fmt::Debug for Errno {
@@ -75,7 +81,7 @@ impl Errno {
             Some(name) => write(name),
             None => {
                 write("errno ");
-                write_number(self.0, write);
+                write_number(self.number(), write);
             }
         }
     }
@@ -299,7 +305,7 @@ impl Error {
         write(": ");
         if self.step == Step::Fail {
             write("exit status ");
-            write_number(self.errno.0, write);
+            write_number(self.errno.number(), write);
         } else {
             self.errno.describe(write);
         }

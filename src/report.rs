@@ -49,12 +49,17 @@ impl Message {
 /// What no process of ours has written.
 pub(crate) const UNREADABLE: Error = Error::new(Step::Wait, Errno::EPROTO);
 
-/// Makes the pipe. Both ends are close-on-exec and above 2.
+/// Makes the pipe.
 pub(crate) fn pipe() -> Result<(Listener, Reporter), Error> {
-    let (read_end, write_end) = sys::pipe().map_err(Error::at(Step::Pipe))?;
-    let listener = Fd::above_stdio(read_end);
-    let reporter = Fd::above_stdio(write_end);
-    Ok((Listener(listener.map_err(Error::at(Step::Pipe))?), Reporter(reporter.map_err(Error::at(Step::Pipe))?)))
+    let (read_end, write_end) = ends().map_err(Error::at(Step::Pipe))?;
+    Ok((Listener(read_end), Reporter(write_end)))
+}
+
+/// Its ends, to read and to write: both are close-on-exec and above 2.
+pub(crate) fn ends() -> Result<(Fd, Fd), Errno> {
+    let (read_end, write_end) = sys::pipe()?;
+    let (read_end, write_end) = (Fd::above_stdio(read_end), Fd::above_stdio(write_end));
+    Ok((read_end?, write_end?))
 }
 
 /// The end of those who report: the leader and the daemon.
@@ -154,26 +159,6 @@ pub(crate) const DEAD: Error = Error::new(Step::Wait, Errno::ESRCH);
 impl Listener {
     pub(crate) fn number(&self) -> c_int {
         self.0.number()
-    }
-
-    /// Waits for the outcome of a start in which nothing but this library's code runs until the daemon is ready: its
-    /// processes neither go anywhere nor stay. Afterwards the leader is gone and, unless it is ready, the daemon too.
-    #[cfg(feature = "capi")]
-    pub(crate) fn wait_for_one(self, leader: c_int) -> Result<Outcome, Error> {
-        let outcome = self.read().and_then(|message| message.map_or(Err(DEAD), Message::read));
-        if outcome.is_err() {
-            if is_ours(leader) {
-                // Ignored: it goes by itself, unless it was stopped.
-                let _ = sys::kill(leader, sys::SIGKILL);
-            }
-            kill_group(leader);
-        }
-        // Ignored: it is reaped already where SIGCHLD is ignored or handled.
-        let _ = uninterrupted(|| sys::wait_and_reap(leader));
-        if outcome.is_err() {
-            outlive(leader, &|| true);
-        }
-        outcome.map(|(_, daemon)| Outcome::Ready(daemon))
     }
 
     /// The next message, which arrives whole; `None` at the pipe's end.

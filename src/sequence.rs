@@ -4,7 +4,7 @@ use crate::deadline::{self, Deadline};
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd};
-use crate::forks::{self, Plan, Side};
+use crate::forks;
 use crate::handle::{Handle, Process};
 use crate::options::Daemon;
 use crate::pid_file::{self, PidFile};
@@ -94,7 +94,7 @@ impl Daemon<'_> {
         let supervised = self.is_supervised();
         self.refuse_bad_options()?;
         if !self.return_in_caller && !supervised {
-            forks::refuse_process_1()?;
+            forks::refuse_process_1().map_err(Error::at(Step::Setsid))?;
         }
         // What a thread gives up of its privileges, the others keep.
         if !self.accept_threads || supervised && self.credentials.is_some() {
@@ -204,25 +204,87 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
         })
     }
 
-    /// 2 to 13.
+    /// 2: the report pipe, and the first fork.
     fn fork_off(mut self) -> Result<Started, Error> {
-        match forks::fork_off(&mut self)? {
-            Side::Caller(outcome, signals) => Ok(Started::There(outcome, signals)),
-            Side::Daemon(reporter) => {
-                let mut handle = self.into_handle();
-                if !handle.ready {
-                    handle.report = reporter.leave_open();
-                }
-                Ok(Started::Here(handle))
+        let (listener, reporter) = report::pipe()?;
+        let signals = Signals::block().map_err(Error::at(Step::Signals))?;
+        match forks::fork() {
+            Ok(0) => {
+                drop(listener);
+                Ok(Started::Here(self.lead(signals.mask, reporter)))
+            }
+            Ok(leader) => {
+                drop(reporter);
+                Ok(Started::There(self.wait(listener, leader, signals.mask), signals))
+            }
+            Err(errno) => {
+                signals.unblock();
+                Err(Error::new(Step::Fork, errno))
             }
         }
     }
 
+    /// 13
+    fn wait(&mut self, listener: Listener, leader: c_int, mask: SignalSet) -> Result<Outcome, Error> {
+        // What is the daemon's alone.
+        (self.streams, self.promise) = (None, None);
+        let (awaited, supervisor) = (&self.awaited, self.supervisor.as_ref());
+        listener.wait::<A>(&Wait { leader, deadline: self.deadline, mask, awaited, supervisor })
+    }
+
+    /// The leader, and the daemon that it forks: 3 to 12. An error is the end of either.
+    fn lead(mut self, mask: SignalSet, mut reporter: Reporter) -> Handle {
+        if let Err(error) = self.become_daemon(mask, &mut reporter) {
+            reporter.fail(error);
+        }
+        let mut handle = self.into_handle();
+        if !handle.ready {
+            handle.report = reporter.leave_open();
+        }
+        handle
+    }
+
+    fn become_daemon(&mut self, mask: SignalSet, reporter: &mut Reporter) -> Result<(), Error> {
+        let leader = forks::lead_a_session().map_err(Error::at(Step::Setsid))?;
+        self.fork_again(leader, reporter)?;
+        self.become_what_was_asked_for(Some(reporter))?;
+        let mask = self.daemon.mask(mask);
+        if A::EXECUTES {
+            return Err(self.execute(mask, reporter));
+        }
+        forks::outlive(leader);
+        signals::unblock_and(mask, Error::at(Step::Signals), || self.report(reporter))
+    }
+
+    /// 4. When the daemon is to execute a program, the leader stays until it knows whether that was done, or until the
+    /// program is ready.
+    fn fork_again(&mut self, leader: c_int, reporter: &mut Reporter) -> Result<(), Error> {
+        if !A::EXECUTES {
+            return forks::fork_and_leave().map_err(Error::at(Step::ForkAgain));
+        }
+        self.awaited = Awaited::Execution; // the caller's
+        let child_signal = signals::keep_zombies()?;
+        let (listener, witness) = report::pipe()?;
+        let watches = !matches!(self.daemon.readiness, Readiness::Executed);
+        let watching = if watches { Some(signals::of_watching()?) } else { None };
+        let daemon = forks::fork().map_err(Error::at(Step::ForkAgain))?;
+        if daemon != 0 {
+            // What is the daemon's alone, must not be held here.
+            (self.streams, self.promise, *self.pid_file) = (None, None, None);
+            drop(witness);
+            watch::watch(leader, daemon, &listener, reporter, watching.as_ref());
+        }
+        drop((listener, watching));
+        // Kept to the end of this process, whatever fails: the leader ends it when the pipe ends.
+        self.witness = Some(witness);
+        signals::put_back(&child_signal)
+    }
+
     /// Instead of 2 to 4 and 13: a supervised process stays what it is, and becomes the daemon itself.
     fn stay(mut self) -> Result<Handle, Error> {
-        let signals = Signals::block()?;
+        let signals = Signals::block().map_err(Error::at(Step::Signals))?;
         self.become_what_was_asked_for(None).inspect_err(|_| signals.unblock())?;
-        signals::set_mask(self.daemon.mask(signals.mask))?;
+        signals::set_mask(self.daemon.mask(signals.mask)).map_err(Error::at(Step::Signals))?;
         if A::EXECUTES {
             return Err(exec(self.after));
         }
@@ -300,7 +362,7 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
     /// 12, by the kernel: the exec closes the pipe.
     fn execute(&self, mask: SignalSet, reporter: &Reporter) -> Error {
         let executes = reporter.tell(Message::new(Message::EXECUTES, sys::getpid()));
-        let error = match executes.and_then(|()| signals::set_mask(mask)) {
+        let error = match executes.and_then(|()| signals::set_mask(mask).map_err(Error::at(Step::Signals))) {
             Ok(()) => exec(self.after),
             Err(error) => error,
         };
@@ -326,47 +388,6 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
         let supervisor = self.supervisor.map_or(-1, Fd::leave_open);
         let ready_fd = self.daemon.ready_fd.filter(|_| !self.is_ready).unwrap_or(-1);
         Handle { supervisor, ready_fd, ready: self.is_ready, ..Handle::NONE }
-    }
-}
-
-impl<A: After> Plan for Start<'_, '_, A> {
-    /// 4. When the daemon is to execute a program, the leader stays until it knows whether that was done, or until the
-    /// program is ready.
-    fn fork_again(&mut self, leader: c_int, reporter: &mut Reporter) -> Result<(), Error> {
-        if !A::EXECUTES {
-            return forks::fork_and_leave();
-        }
-        self.awaited = Awaited::Execution; // the caller's
-        let child_signal = signals::keep_zombies()?;
-        let (listener, witness) = report::pipe()?;
-        let watches = !matches!(self.daemon.readiness, Readiness::Executed);
-        let watching = if watches { Some(signals::of_watching()?) } else { None };
-        if let Some(daemon) = forks::fork(Step::ForkAgain)? {
-            // What is the daemon's alone, must not be held here.
-            (self.streams, self.promise, *self.pid_file) = (None, None, None);
-            drop(witness);
-            watch::watch(leader, daemon, &listener, reporter, watching.as_ref());
-        }
-        drop((listener, watching));
-        // Kept to the end of this process, whatever fails: the leader ends it when the pipe ends.
-        self.witness = Some(witness);
-        signals::put_back(&child_signal)
-    }
-
-    fn settle(&mut self, leader: c_int, mask: SignalSet, reporter: &mut Reporter) -> Result<(), Error> {
-        self.become_what_was_asked_for(Some(reporter))?;
-        let mask = self.daemon.mask(mask);
-        if A::EXECUTES {
-            return Err(self.execute(mask, reporter));
-        }
-        forks::outlive(leader);
-        signals::unblock_and(mask, || self.report(reporter))
-    }
-
-    fn wait(&mut self, listener: Listener, leader: c_int, mask: SignalSet) -> Result<Outcome, Error> {
-        (self.streams, self.promise) = (None, None);
-        let (awaited, supervisor) = (&self.awaited, self.supervisor.as_ref());
-        listener.wait::<A>(&Wait { leader, deadline: self.deadline, mask, awaited, supervisor })
     }
 }
 

@@ -27,8 +27,8 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Blocks every signal.
-    pub(crate) fn block() -> Result<Self, Error> {
-        let mask = sys::rt_sigprocmask(sys::SIG_SETMASK, !sys::reserved_signals()).map_err(Error::at(Step::Signals))?;
+    pub(crate) fn block() -> Result<Self, Errno> {
+        let mask = sys::rt_sigprocmask(sys::SIG_SETMASK, !sys::reserved_signals())?;
         Ok(Self { mask, child_pending: is_pending(sys::SIGCHLD) })
     }
 
@@ -51,8 +51,8 @@ fn is_pending(signal: c_int) -> bool {
 }
 
 /// Sets the signal mask.
-pub(crate) fn set_mask(mask: SignalSet) -> Result<(), Error> {
-    sys::rt_sigprocmask(sys::SIG_SETMASK, mask).map(drop).map_err(Error::at(Step::Signals))
+pub(crate) fn set_mask(mask: SignalSet) -> Result<(), Errno> {
+    sys::rt_sigprocmask(sys::SIG_SETMASK, mask).map(drop)
 }
 
 /// Puts back a mask. Nobody could be told of a failure, so it is tried again.
@@ -66,8 +66,12 @@ fn restore(mask: SignalSet) {
 }
 
 /// Sets the mask of a daemon, and tells its caller while SIGPIPE alone stays blocked. Whoever cannot be told, goes.
-pub(crate) fn unblock_and(mask: SignalSet, tell: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-    set_mask(mask | only(sys::SIGPIPE))?;
+pub(crate) fn unblock_and<E>(
+    mask: SignalSet,
+    failed: impl Fn(Errno) -> E,
+    tell: impl FnOnce() -> Result<(), E>,
+) -> Result<(), E> {
+    set_mask(mask | only(sys::SIGPIPE)).map_err(failed)?;
     tell()?;
     restore(mask);
     Ok(())

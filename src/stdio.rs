@@ -140,12 +140,6 @@ fn open_at_once(path: &CStr, flags: c_int, status: c_int, mode: u32) -> Result<F
     Ok(fd)
 }
 
-/// Makes that descriptor 0, 1 and 2.
-#[cfg(feature = "capi")]
-pub(crate) fn put_on_all(fd: c_int) -> Result<(), Error> {
-    STREAMS.into_iter().try_for_each(|(stream, step)| put(fd, stream, step))
-}
-
 fn put(from: c_int, stream: c_int, step: Step) -> Result<(), Error> {
     // The two are never the same (EINVAL for dup3): ours are above 2, and so is every other but stderr's 1.
     uninterrupted(|| sys::dup3(from, stream, 0)).map(drop).map_err(Error::at(step))

@@ -72,7 +72,7 @@ const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
 /// Tells a result from an error: the kernel returns errors as -4095 to -1.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "an errno is at most 4095")]
 fn check(result: usize) -> Result<usize, Errno> {
-    if result > usize::MAX - 4095 { Err(Errno::new(result.wrapping_neg() as i32)) } else { Ok(result) }
+    if result > usize::MAX - 4095 { Err(Errno::new((result as i32).wrapping_neg())) } else { Ok(result) }
 }
 
 /// For the calls whose result is an int (a descriptor, a pid).
