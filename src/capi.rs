@@ -6,6 +6,7 @@
 //! a handle is one that `untty_detach` was given. What detaching and closing descriptors ask for beyond that is said at
 //! [`Daemon::detach`] and [`close_except`](crate::close_except), and in C terms at the functions.
 
+use crate::credentials::Credentials;
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
 use crate::handle::{Handle, Process};
@@ -455,29 +456,23 @@ pub extern "C" fn untty_version() -> *const c_char {
 unsafe fn detach(options: *const untty_options, handle: *mut untty_handle) -> Result<c_int, Error> {
     // SAFETY: our caller's promises are theirs.
     let options = unsafe { read_options(options) }.map_err(Error::at(Step::Options))?;
+    let mut daemon = Daemon::new();
     // SAFETY: as above.
-    let daemon = unsafe { as_daemon(&options) }.map_err(Error::at(Step::Options))?;
-    // SAFETY: NULL or valid.
-    let Some(handle) = (unsafe { handle.as_mut() }) else {
-        // SAFETY: as above.
-        return match unsafe { daemon.detach_ready() }? {
-            Process::Caller { daemon } => Ok(daemon),
-            Process::Daemon(ours) => {
-                // It has been told, and without a handle nobody can tell it more.
-                let [_, supervisor, ..] = ours.descriptors();
-                drop((supervisor >= 0).then(|| fds::Fd::take(supervisor)));
-                Ok(0)
-            }
-        };
+    unsafe { as_daemon(&options, &mut daemon) }.map_err(Error::at(Step::Options))?;
+    // SAFETY: as above.
+    let process = unsafe { daemon.detach_as(handle.is_null()) }?;
+    let ours = match process {
+        Process::Caller { daemon } => return Ok(daemon),
+        Process::Daemon(ours) => ours,
     };
-    // SAFETY: as above.
-    match unsafe { daemon.detach() }? {
-        Process::Caller { daemon } => Ok(daemon),
-        Process::Daemon(ours) => {
-            *handle = untty_handle::of(&ours);
-            Ok(0)
-        }
+    // SAFETY: NULL or valid.
+    if let Some(handle) = unsafe { handle.as_mut() } {
+        *handle = untty_handle::of(&ours);
+    } else if ours.supervisor >= 0 {
+        // It has been told, and without a handle nobody can tell it more.
+        drop(fds::Fd::take(ours.supervisor));
     }
+    Ok(0)
 }
 
 /// Marks a handle that `untty_detach` has filled, so that a zeroed one is not taken for descriptor 0.
@@ -591,93 +586,67 @@ unsafe fn read_options(options: *const untty_options) -> Result<untty_options, E
         return Err(Errno::E2BIG);
     }
     // A member that is only half there is not there.
-    let whole = (size - size % size_of::<usize>()).max(LEAST);
-    let given = given.get(..whole).unwrap_or_default();
+    let whole = (size - size % size_of::<usize>()).clamp(LEAST, KNOWN);
     let mut known = [0_usize; KNOWN / size_of::<usize>()];
-    for (to, from) in known.iter_mut().zip(given.chunks(size_of::<usize>())) {
-        let mut word = [0; size_of::<usize>()];
-        word.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-        *to = usize::from_ne_bytes(word);
-    }
+    // SAFETY: that many bytes can be read there, and written here.
+    unsafe { ptr::copy_nonoverlapping(options.cast::<u8>(), ptr::from_mut(&mut known).cast(), whole) };
     // SAFETY: as large and as aligned as the structure, which is made of integers and raw pointers.
     Ok(unsafe { ptr::from_ref(&known).cast::<untty_options>().read() })
 }
 
 /// # Safety
 /// The strings and the list are NULL or valid as long as the options.
-unsafe fn as_daemon(options: &untty_options) -> Result<Daemon<'_>, Errno> {
-    let set = |flag: u32| options.flags & flag != 0;
-    let two_umasks = set(UNTTY_KEEP_UMASK) && set(UNTTY_SET_UMASK);
+unsafe fn as_daemon<'a>(options: &'a untty_options, daemon: &mut Daemon<'a>) -> Result<(), Errno> {
+    let has = |flag: u32| options.flags & flag != 0;
+    let two_umasks = has(UNTTY_KEEP_UMASK) && has(UNTTY_SET_UMASK);
     // Who forgets the flag would stay root.
     let user = options.uid != 0 || options.gid != 0 || options.group_count != 0 || !options.groups.is_null();
     // So would an older program that cannot say who it wants to be.
     let has_user = options.size >= mem::offset_of!(untty_options, environment);
-    let wants_user = set(UNTTY_SET_USER);
+    let wants_user = has(UNTTY_SET_USER);
     if options.flags & !KNOWN_FLAGS != 0 || two_umasks || user && !wants_user || wants_user && !has_user {
         return Err(Errno::EINVAL);
     }
-    let count = if set(UNTTY_KEEP_DESCRIPTORS) { 0 } else { options.keep_count };
     // SAFETY: NULL or valid.
-    let keep = unsafe { list(options.keep, count) }?;
-    // SAFETY: NULL or valid.
-    let input = unsafe { as_stdio(&options.input) }?;
-    // SAFETY: NULL or valid.
-    let output = unsafe { as_stdio(&options.output) }?;
-    // SAFETY: NULL or valid.
-    let error = unsafe { as_stdio(&options.error) }?;
-    let mut daemon = Daemon::new().stdin(input).stdout(output).stderr(error).keep(keep);
-    if set(UNTTY_KEEP_DIRECTORY) {
-        daemon = daemon.keep_directory();
-    } else if !options.directory.is_null() {
-        // SAFETY: valid.
-        daemon = daemon.directory(unsafe { CStr::from_ptr(options.directory) });
-    }
-    if set(UNTTY_KEEP_UMASK) {
-        daemon = daemon.keep_umask();
-    } else if set(UNTTY_SET_UMASK) {
-        daemon = daemon.umask(options.umask);
-    }
-    if set(UNTTY_KEEP_SIGNALS) {
-        daemon = daemon.keep_signals();
-    }
-    if set(UNTTY_KEEP_DESCRIPTORS) {
-        daemon = daemon.keep_descriptors();
-    }
-    if set(UNTTY_ACCEPT_THREADS) {
-        daemon = daemon.accept_threads();
-    }
-    if set(UNTTY_RETURN_IN_CALLER) {
-        daemon = daemon.return_in_caller();
-    }
-    if options.deadline_ms != 0 {
-        daemon = daemon.deadline(Duration::from_millis(options.deadline_ms.into()));
-    }
-    if options.ready_fd != 0 {
-        daemon = daemon.ready_fd(options.ready_fd);
-    }
-    if !options.pid_file.is_null() {
-        // SAFETY: valid.
-        daemon = daemon.pid_file(unsafe { CStr::from_ptr(options.pid_file) });
-    }
-    if !options.root.is_null() {
-        // SAFETY: valid.
-        daemon = daemon.root(unsafe { CStr::from_ptr(options.root) });
-    }
-    if set(UNTTY_SET_USER) {
+    let optional = |path: *const c_char| (!path.is_null()).then(|| unsafe { CStr::from_ptr(path) });
+    daemon.return_in_caller = has(UNTTY_RETURN_IN_CALLER);
+    daemon.reset_signals = !has(UNTTY_KEEP_SIGNALS);
+    daemon.close_descriptors = !has(UNTTY_KEEP_DESCRIPTORS);
+    daemon.accept_threads = has(UNTTY_ACCEPT_THREADS);
+    daemon.stay_if_supervised = has(UNTTY_STAY_IF_SUPERVISED);
+    daemon.tell_supervisor = !has(UNTTY_IGNORE_SUPERVISOR);
+    for (to, from) in daemon.streams.iter_mut().zip([&options.input, &options.output, &options.error]) {
         // SAFETY: NULL or valid.
-        daemon = daemon.user(options.uid, options.gid, unsafe { list(options.groups, options.group_count) }?);
+        *to = unsafe { as_stdio(from) }?;
+    }
+    if has(UNTTY_KEEP_DIRECTORY) {
+        daemon.directory = None;
+    } else if !options.directory.is_null() {
+        daemon.directory = optional(options.directory);
+    }
+    if has(UNTTY_KEEP_UMASK) {
+        daemon.umask = None;
+    } else if has(UNTTY_SET_UMASK) {
+        daemon.umask = Some(options.umask);
+    }
+    if daemon.close_descriptors {
+        // SAFETY: NULL or valid.
+        daemon.keep = unsafe { list(options.keep, options.keep_count) }?;
+    }
+    daemon.deadline = Some(Duration::from_millis(options.deadline_ms.into())).filter(|time| !time.is_zero());
+    daemon.ready_fd = Some(options.ready_fd).filter(|fd| *fd != 0);
+    daemon.pid_file = optional(options.pid_file);
+    daemon.root = optional(options.root);
+    if wants_user {
+        // SAFETY: NULL or valid.
+        let groups = unsafe { list(options.groups, options.group_count) }?;
+        daemon.credentials = Some(Credentials { uid: options.uid, gid: options.gid, groups });
     }
     if !options.environment.is_null() {
         // SAFETY: valid.
-        daemon = daemon.environment(unsafe { Environment::from_raw(options.environment) });
+        daemon.environment = Some(unsafe { Environment::from_raw(options.environment) });
     }
-    if set(UNTTY_STAY_IF_SUPERVISED) {
-        daemon = daemon.stay_if_supervised();
-    }
-    if set(UNTTY_IGNORE_SUPERVISOR) {
-        daemon = daemon.ignore_supervisor();
-    }
-    Ok(daemon)
+    Ok(())
 }
 
 /// # Safety

@@ -15,26 +15,27 @@ use core::ffi::c_int;
 pub(crate) fn detach(keep_directory: bool, keep_streams: bool) -> Result<(), Errno> {
     forks::refuse_process_1()?;
     let null = if keep_streams { None } else { Some(stdio::open_null()?) };
-    let (read_end, write_end) = report::ends()?;
     let signals = Signals::block()?;
-    match forks::fork() {
-        Ok(0) => {
-            drop(read_end);
-            if let Err(errno) = become_daemon(keep_directory, null, signals.mask, &write_end) {
-                // Ignored: if nobody listens any more, nobody is left to be told.
-                let _ = tell(&write_end, errno.number());
-                sys::exit(1);
-            }
-            Ok(())
-        }
-        forked => {
-            drop(write_end);
-            let Err(errno) = forked.and_then(|leader| wait(leader, &read_end)) else { sys::exit(0) };
-            signals.forget_the_leader();
-            signals.unblock();
-            Err(errno)
-        }
+    fork_off(keep_directory, null, signals.mask).inspect_err(|_| {
+        signals.forget_the_leader();
+        signals.unblock();
+    })
+}
+
+fn fork_off(keep_directory: bool, null: Option<Fd>, mask: SignalSet) -> Result<(), Errno> {
+    let (read_end, write_end) = report::ends()?;
+    let leader = forks::fork()?;
+    if leader != 0 {
+        drop(write_end);
+        wait(leader, &read_end)?;
+        sys::exit(0);
     }
+    drop(read_end);
+    become_daemon(keep_directory, null, mask, &write_end).map_err(|errno| {
+        // Ignored: if nobody listens any more, nobody is left to be told.
+        let _ = tell(&write_end, errno.number());
+        sys::exit(1)
+    })
 }
 
 /// The leader, and the daemon that it forks.
@@ -67,12 +68,13 @@ fn wait(leader: c_int, daemon: &Fd) -> Result<(), Errno> {
         Ok(_) => Err(Errno::new(c_int::from_ne_bytes(word))),
         Err(errno) => Err(errno),
     };
+    // It goes by itself; as long as it is not reaped, its number, which is the group's too, is its own. Ignored, here and
+    // below: it is reaped already where SIGCHLD is ignored or handled.
+    let _ = uninterrupted(|| sys::wait_for_end(leader));
     if told.is_err() {
-        report::kill_leader(leader);
         report::kill_group(leader);
     }
-    // Ignored: it is reaped already where SIGCHLD is ignored or handled.
-    let _ = uninterrupted(|| sys::wait_and_reap(leader));
+    let _ = sys::wait_and_reap(leader);
     if told.is_err() {
         report::outlive(leader, &|| true);
     }

@@ -44,14 +44,14 @@ impl Daemon<'_> {
         self.start(&Return { is_ready: false })
     }
 
-    /// As [`detach`](Self::detach), but the daemon is ready when the sequence is done. A daemon whose caller was killed
-    /// meanwhile ends: nobody was told of it.
+    /// As [`detach`](Self::detach), but the daemon may be ready when the sequence is done: one whose caller was killed
+    /// meanwhile then ends, since nobody was told of it.
     ///
     /// # Safety
     /// As for `detach`.
     #[cfg(feature = "capi")]
-    pub(crate) unsafe fn detach_ready(&self) -> Result<Process, Error> {
-        self.start(&Return { is_ready: true })
+    pub(crate) unsafe fn detach_as(&self, is_ready: bool) -> Result<Process, Error> {
+        self.start(&Return { is_ready })
     }
 
     /// `spawn(program, argv, envp)`—starts a program as a daemon and returns its process id.
