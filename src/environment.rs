@@ -1,7 +1,8 @@
 //! The environment: where a supervisor says that it is there. It is read, never written.
 
 use crate::sys::{self, StringArray};
-use core::ffi::CStr;
+use crate::text;
+use core::ffi::{CStr, c_char};
 
 /// The environment in which to look for a supervisor.
 ///
@@ -27,29 +28,43 @@ impl Environment {
         Self(Some(strings))
     }
 
-    /// Calls with the value of a variable, if there is one. It may change with the environment, so it is not handed
-    /// out.
+    /// The value of a variable, if there is one. It may change with the environment, so it is not to be kept.
     #[doc(hidden)]
-    pub fn with<T>(self, name: &[u8], use_value: impl FnOnce(&CStr) -> T) -> Option<T> {
-        let strings = self.0?;
-        for index in 0.. {
+    #[must_use]
+    pub fn value<'a>(self, name: &[u8]) -> Option<&'a CStr> {
+        let mut strings = self.0?;
+        loop {
             // SAFETY: all before this one were strings, so this is one, or the NULL.
-            let entry = unsafe { strings.wrapping_add(index).read() };
-            if entry.is_null() {
-                break;
+            let string = unsafe { strings.read() };
+            if string.is_null() {
+                return None;
             }
             // SAFETY: not NULL, so a valid string.
-            let entry = unsafe { CStr::from_ptr(entry) };
-            let value = entry.to_bytes_with_nul().strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
-            if let Some(value) = value.and_then(|value| CStr::from_bytes_with_nul(value).ok()) {
-                return Some(use_value(value));
+            if let Some(value) = unsafe { value_of(string, name) } {
+                return Some(value);
             }
+            strings = strings.wrapping_add(1);
         }
-        None
     }
 
     /// The number that a variable holds.
     pub(crate) fn number(self, name: &[u8]) -> Option<u64> {
-        self.with(name, |value| crate::text::number(value.to_bytes(), 10)).flatten()
+        text::number(self.value(name)?.to_bytes(), 10)
     }
+}
+
+/// The value, if the string is `NAME=value`.
+///
+/// # Safety
+/// It is a valid string.
+unsafe fn value_of<'a>(mut string: *const c_char, name: &[u8]) -> Option<&'a CStr> {
+    for byte in name.iter().chain(b"=") {
+        // SAFETY: all before were the name's, so none was the NUL.
+        if unsafe { string.read() }.to_ne_bytes() != [*byte] {
+            return None;
+        }
+        string = string.wrapping_add(1);
+    }
+    // SAFETY: the rest of a valid string.
+    Some(unsafe { CStr::from_ptr(string) })
 }

@@ -131,7 +131,7 @@ fn close_ranges(lowest: u32, kept: &mut Kept<'_>) -> Result<(), Errno> {
 /// Closes what `/proc/thread-self/fd` lists. `None` when there is no such list, or when it is not ours.
 fn close_listed(lowest: u32, kept: &mut Kept<'_>) -> Option<()> {
     let list = Directory(open_list(lowest, kept)?);
-    list.for_each_descriptor(|fd| {
+    list.for_each_descriptor(&mut |fd| {
         if fd >= lowest && !kept.contains(fd) {
             close(number(fd));
         }
@@ -170,13 +170,13 @@ impl Drop for Directory {
 impl Directory {
     /// Hands out every descriptor but the one that the list is read from. `None` when this is not such a list: it is in
     /// procfs, and a list of our descriptors has its own.
-    fn for_each_descriptor(&self, mut each: impl FnMut(u32)) -> Option<()> {
+    fn for_each_descriptor(&self, each: &mut dyn FnMut(u32)) -> Option<()> {
         const PROCFS: usize = 0x9fa0; // statfs(2), PROC_SUPER_MAGIC
         if sys::file_system_type(self.0) != Ok(PROCFS) {
             return None;
         }
         let mut found_itself = false;
-        self.for_each_number(|fd| {
+        self.for_each_number(&mut |fd| {
             if fd == self.0.unsigned_abs() {
                 found_itself = true;
             } else {
@@ -187,11 +187,11 @@ impl Directory {
     }
 
     /// Hands out every name that is a number. procfs reads by position, so the list may be closed while it is read.
-    fn for_each_number(&self, mut each: impl FnMut(u32)) -> Option<()> {
-        // Aligned for the kernel's struct linux_dirent64; some 40 descriptors a call.
+    fn for_each_number(&self, each: &mut dyn FnMut(u32)) -> Option<()> {
+        // Aligned for the kernel's struct linux_dirent64; some 20 descriptors a call.
         #[repr(align(8))]
-        struct Buffer([MaybeUninit<u8>; 1024]);
-        let mut buffer = Buffer([MaybeUninit::uninit(); 1024]);
+        struct Buffer([MaybeUninit<u8>; 512]);
+        let mut buffer = Buffer([MaybeUninit::uninit(); 512]);
         loop {
             let filled = uninterrupted(|| sys::getdents64(self.0, &mut buffer.0)).ok()?;
             if filled == 0 {
@@ -219,7 +219,7 @@ fn first_name(entries: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// An open descriptor of this process for which that is true.
-pub(crate) fn find(is: impl Fn(c_int) -> bool) -> Option<c_int> {
+pub(crate) fn find(is: &dyn Fn(c_int) -> bool) -> Option<c_int> {
     let mut found = None;
     let mut look = |fd| {
         if found.is_none() && is(number(fd)) {
@@ -237,7 +237,7 @@ pub(crate) fn find(is: impl Fn(c_int) -> bool) -> Option<c_int> {
 pub(crate) fn thread_count() -> Option<usize> {
     let directory = Directory(open_directory(c"/proc/self/task").ok()?);
     let mut count = 0;
-    directory.for_each_number(|_| count += 1)?;
+    directory.for_each_number(&mut |_| count += 1)?;
     Some(count)
 }
 
@@ -288,7 +288,7 @@ fn largest_limit() -> u32 {
 
 /// The descriptors to keep, in any order, some of them twice, negative or absurdly high.
 ///
-/// There is no room for a sorted copy, so a window of 4096 numbers is made a bitmap in one pass through the lists, and
+/// There is no room for a sorted copy, so a window of 2048 numbers is made a bitmap in one pass through the lists, and
 /// moved up as the work moves up.
 struct Kept<'a> {
     keep: &'a [c_int],
@@ -304,8 +304,8 @@ struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    const WORDS: usize = 64;
-    const WIDTH: u32 = 64 * u64::BITS;
+    const WORDS: usize = 32;
+    const WIDTH: u32 = 32 * u64::BITS;
     /// After so many moves, it is time to ask how far they can lead: a list of a million numbers from everywhere would
     /// otherwise be read half a million times.
     const MANY_MOVES: u32 = 16;

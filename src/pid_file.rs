@@ -339,7 +339,7 @@ fn write_at(file: c_int, at: usize, text: &[u8]) -> Result<(), Errno> {
 /// of this process's must lead there.
 fn is_own(path: &CStr) -> bool {
     let there = uninterrupted(|| sys::lstat(path));
-    there.is_ok() && fds::find(|fd| are_same(there, uninterrupted(|| sys::fstat(fd))) && is_owner(fd)).is_some()
+    there.is_ok() && fds::find(&|fd| are_same(there, uninterrupted(|| sys::fstat(fd))) && is_owner(fd)).is_some()
 }
 
 /// Whether this process holds the file that the descriptor leads to. The kernel tells of a process's own record locks

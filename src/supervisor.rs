@@ -34,19 +34,16 @@ pub enum Supervisor {
 /// `/proc` only `SYSTEMD_EXEC_PID` counts.
 #[must_use]
 pub fn supervisor(environment: Environment) -> Option<Supervisor> {
-    if let Some(pid) = environment.number(b"SYSTEMD_EXEC_PID") {
-        if pid == own_pid() {
-            return Some(Supervisor::Systemd);
-        }
-    } else if environment.with(b"INVOCATION_ID", |_| ()).is_some() && parent_is(b"systemd") {
-        return Some(Supervisor::Systemd);
-    }
-    if parent_is(b"s6-supervise") {
-        Some(Supervisor::S6)
-    } else if parent_is(b"runsv") {
-        Some(Supervisor::Runit)
-    } else {
-        None
+    let parent = parent();
+    let systemd = match environment.number(b"SYSTEMD_EXEC_PID") {
+        Some(pid) => pid == own_pid(),
+        None => parent.bytes() == b"systemd\n" && environment.value(b"INVOCATION_ID").is_some(),
+    };
+    match parent.bytes() {
+        _ if systemd => Some(Supervisor::Systemd),
+        b"s6-supervise\n" => Some(Supervisor::S6),
+        b"runsv\n" => Some(Supervisor::Runit),
+        _ => None,
     }
 }
 
@@ -54,15 +51,16 @@ fn own_pid() -> u64 {
     sys::getpid().unsigned_abs().into()
 }
 
-/// Whether the parent's program has that name: `proc_pid_comm(5)`.
-fn parent_is(name: &[u8]) -> bool {
-    let mut path = Text::<32>::new();
-    path.add(b"/proc/").add_number(sys::getppid().unsigned_abs().into()).add(b"/comm");
-    let Some(path) = path.as_c_str() else { return false };
-    let Ok(file) = Fd::open(path, sys::O_RDONLY, 0) else { return false };
+/// The name of the parent's program, and a newline: `proc_pid_comm(5)`. Empty when it cannot be read.
+fn parent() -> Text<32> {
+    let mut text = Text::new();
+    text.add(b"/proc/").add_number(sys::getppid().unsigned_abs().into()).add(b"/comm");
+    let file = text.as_c_str().and_then(|path| Fd::open(path, sys::O_RDONLY, 0).ok());
     let mut comm = [0; 16];
-    let length = uninterrupted(|| sys::read(file.number(), &mut comm)).unwrap_or(0);
-    comm.get(..length).and_then(|comm| comm.strip_suffix(b"\n")) == Some(name)
+    let length = file.and_then(|file| uninterrupted(|| sys::read(file.number(), &mut comm)).ok());
+    text.cut(0);
+    text.add(comm.get(..length.unwrap_or(0)).unwrap_or_default());
+    text
 }
 
 /// `listen_fds()`—the descriptors of the sockets that the supervisor has opened for this process (socket activation):
@@ -84,33 +82,33 @@ pub(crate) const FIRST_LISTENED: c_int = 3;
 /// another root directory and other rights. The kernel says of every message who has sent it, so the supervisor sees
 /// the daemon.
 pub(crate) fn connect(environment: Environment) -> Result<Option<Fd>, Error> {
-    let address = environment.with(b"NOTIFY_SOCKET", |name| address(name.to_bytes())).transpose();
-    let connected = address.and_then(|address| match address.flatten() {
-        Some((address, length)) => {
-            let socket = Fd::above_stdio(sys::datagram_socket()?)?;
-            uninterrupted(|| sys::connect(socket.number(), &address, length))?;
-            Ok(Some(socket))
-        }
-        None => Ok(None),
-    });
-    connected.map_err(Error::at(Step::Notify))
+    let Some(name) = environment.value(b"NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return Ok(None) };
+    connect_to(name.to_bytes()).map(Some).map_err(Error::at(Step::Notify))
 }
 
-/// The address that a name means: a path, or with `@` a name in the abstract namespace. An empty one means none.
-fn address(name: &[u8]) -> Result<Option<(UnixAddress, u32)>, Errno> {
+fn connect_to(name: &[u8]) -> Result<Fd, Errno> {
+    let (address, length) = address(name)?;
+    let socket = Fd::above_stdio(sys::datagram_socket()?)?;
+    uninterrupted(|| sys::connect(socket.number(), &address, length))?;
+    Ok(socket)
+}
+
+/// The address that a name means: a path, or with `@` a name in the abstract namespace.
+fn address(name: &[u8]) -> Result<(UnixAddress, u32), Errno> {
     let mut address = UnixAddress { family: sys::AF_UNIX, path: [0; 108] };
-    let (name, end) = match name {
-        [] => return Ok(None),
-        [b'@', name @ ..] if !name.is_empty() => (name, 0),
-        [b'/', ..] => (name, 1),
+    // An abstract name has a NUL in the place of the @; a path has one behind it.
+    let (is_path, length) = match name {
+        [b'@', _, ..] => (false, name.len()),
+        [b'/', ..] => (true, name.len() + 1),
         _ => return Err(Errno::EAFNOSUPPORT), // "vsock:", of a virtual machine's host
     };
-    // An abstract name has a NUL before it, a path has one behind it.
-    let start = 1 - end;
-    let places = address.path.get_mut(start..start + name.len() + end).ok_or(Errno::ENAMETOOLONG)?;
+    let places = address.path.get_mut(..length).ok_or(Errno::ENAMETOOLONG)?;
     places.iter_mut().zip(name).for_each(|(place, byte)| *place = *byte);
-    let length = size_of::<u16>() + 1 + name.len();
-    Ok(Some((address, u32::try_from(length).map_err(|_| Errno::ENAMETOOLONG)?)))
+    if let (false, [first, ..]) = (is_path, places) {
+        *first = 0;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "at most 110")]
+    Ok((address, (size_of::<u16>() + length) as u32))
 }
 
 /// Sends one message of the protocol of `sd_notify(3)`.
@@ -118,12 +116,19 @@ fn address(name: &[u8]) -> Result<Option<(UnixAddress, u32)>, Errno> {
 /// With `RELOADING=1` goes the time, which the protocol asks for.
 pub(crate) fn notify(socket: c_int, state: &[u8]) -> Result<(), Error> {
     let mut time = Text::<40>::new();
-    let mut lines = state.split(|byte| *byte == b'\n');
-    let reloading = lines.clone().any(|line| line == b"RELOADING=1");
-    if reloading && !lines.any(|line| line.starts_with(b"MONOTONIC_USEC=")) {
+    if has_line(state, b"RELOADING=1\n") && !has_line(state, b"MONOTONIC_USEC=") {
         time.add(b"\nMONOTONIC_USEC=").add_number(sys::clock_microseconds().map_err(Error::at(Step::Notify))?);
     }
     send(socket, &[Piece::of(state), Piece::of(time.bytes())], Deadline::NONE, None)
+}
+
+/// Whether a line of the message begins so; every line ends with a newline.
+fn has_line(message: &[u8], start: &[u8]) -> bool {
+    (0..message.len()).any(|at| {
+        let begins = at == 0 || message.get(at - 1) == Some(&b'\n');
+        let line = message.get(at..).unwrap_or_default().iter().chain(b"\n");
+        begins && line.take(start.len()).eq(start)
+    })
 }
 
 /// Tells the supervisor which process is the service, and that it is ready. At the deadline it is too late; until then,

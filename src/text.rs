@@ -54,7 +54,10 @@ impl<const MOST: usize> Text<MOST> {
     /// It as a C string; `None` when there is no room for the NUL, or one inside it.
     #[must_use]
     pub fn as_c_str(&self) -> Option<&CStr> {
-        CStr::from_bytes_with_nul(self.bytes.get(..=self.length)?).ok()
+        let with_nul = self.bytes.get(..=self.length)?;
+        let first_nul = with_nul.iter().position(|byte| *byte == 0);
+        // SAFETY: the only NUL is the last byte.
+        (first_nul == Some(self.length)).then(|| unsafe { CStr::from_bytes_with_nul_unchecked(with_nul) })
     }
 }
 
