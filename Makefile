@@ -41,6 +41,9 @@ exports := $(shell sed -n 's/^ *\(untty_[a-z_]*\);$$/\1/p' untty.map)
 libs_libc := -lc
 libs_raw :=
 
+# What is small is not worth a call to it, and what is large is not worth a copy.
+small := -C llvm-args=-inline-threshold=25
+
 artifacts := $(out)/libuntty.a $(out)/libuntty.so.$(version) $(out)/untty.pc $(out)/untty
 
 .DELETE_ON_ERROR:
@@ -50,7 +53,7 @@ all: $(artifacts)
 
 $(out)/cargo.a: $(sources)
 	$(CARGO) rustc $(cargo_flags) --profile capi --lib --features $(BACKEND),capi --crate-type staticlib -- \
-	    --cfg untty_panic_handler -C relocation-model=pic -C force-unwind-tables=no
+	    --cfg untty_panic_handler -C relocation-model=pic -C force-unwind-tables=no -C no-redzone=yes $(small)
 	cp $(cargo_out)capi/libuntty.a $@
 
 # rustc's archive holds the whole of core. One object with what the exports reach, and only them to be seen, remains.
