@@ -8,7 +8,7 @@
 
 use crate::credentials::Credentials;
 use crate::environment::Environment;
-use crate::error::{Errno, Error, Step};
+use crate::error::{self, Errno, Error, Step};
 use crate::handle::{Handle, Process};
 use crate::options::Daemon;
 use crate::stdio::{self, Stdio};
@@ -431,11 +431,11 @@ pub unsafe extern "C" fn untty_error_message(error: *const untty_error, buffer: 
         }
     };
     match (Step::from_number(error.step), error.step) {
-        (Some(step), _) => Error::new(step, Errno::new(error.errnum)).describe(&mut write),
+        (Some(step), _) => error::describe(step, error.errnum, &mut write),
         (None, 0) => write("no error"),
         (None, _) => {
             write("unknown step: ");
-            Errno::new(error.errnum).describe(&mut write);
+            error::describe_errno(error.errnum, &mut write);
         }
     }
     let last = room.saturating_sub(1).min(length);
@@ -454,11 +454,13 @@ pub extern "C" fn untty_version() -> *const c_char {
 /// # Safety
 /// As for `untty_detach`.
 unsafe fn detach(options: *const untty_options, handle: *mut untty_handle) -> Result<c_int, Error> {
-    // SAFETY: our caller's promises are theirs.
-    let options = unsafe { read_options(options) }.map_err(Error::at(Step::Options))?;
+    // SAFETY: all zero is a valid one.
+    let mut known = unsafe { MaybeUninit::<untty_options>::zeroed().assume_init() };
+    // SAFETY: as above.
+    unsafe { read_options(options, &mut known) }.map_err(Error::at(Step::Options))?;
     let mut daemon = Daemon::new();
     // SAFETY: as above.
-    unsafe { as_daemon(&options, &mut daemon) }.map_err(Error::at(Step::Options))?;
+    unsafe { as_daemon(&known, &mut daemon) }.map_err(Error::at(Step::Options))?;
     // SAFETY: as above.
     let process = unsafe { daemon.detach_as(handle.is_null()) }?;
     let ours = match process {
@@ -563,7 +565,7 @@ unsafe fn list<'a, T>(list: *const T, count: usize) -> Result<&'a [T], Errno> {
 ///
 /// # Safety
 /// NULL, or valid for as many bytes as it says.
-unsafe fn read_options(options: *const untty_options) -> Result<untty_options, Errno> {
+unsafe fn read_options(options: *const untty_options, known: &mut untty_options) -> Result<(), Errno> {
     const KNOWN: usize = size_of::<untty_options>();
     /// What every version has: size and flags.
     const LEAST: usize = size_of::<usize>() + size_of::<u32>();
@@ -587,15 +589,14 @@ unsafe fn read_options(options: *const untty_options) -> Result<untty_options, E
     }
     // A member that is only half there is not there.
     let whole = (size - size % size_of::<usize>()).clamp(LEAST, KNOWN);
-    let mut known = [0_usize; KNOWN / size_of::<usize>()];
-    // SAFETY: that many bytes can be read there, and written here.
-    unsafe { ptr::copy_nonoverlapping(options.cast::<u8>(), ptr::from_mut(&mut known).cast(), whole) };
-    // SAFETY: as large and as aligned as the structure, which is made of integers and raw pointers.
-    Ok(unsafe { ptr::from_ref(&known).cast::<untty_options>().read() })
+    // SAFETY: that many bytes can be read there, and written here; they are of integers and raw pointers.
+    unsafe { ptr::copy_nonoverlapping(options.cast::<u8>(), ptr::from_mut(known).cast(), whole) };
+    Ok(())
 }
 
 /// # Safety
 /// The strings and the list are NULL or valid as long as the options.
+#[inline(never)]
 unsafe fn as_daemon<'a>(options: &'a untty_options, daemon: &mut Daemon<'a>) -> Result<(), Errno> {
     let has = |flag: u32| options.flags & flag != 0;
     let two_umasks = has(UNTTY_KEEP_UMASK) && has(UNTTY_SET_UMASK);

@@ -9,7 +9,7 @@ use core::num::NonZeroI32;
 pub struct Errno(NonZeroI32);
 
 impl Errno {
-    /// The error with this number.
+    /// The error with this number. (The lowest of all numbers has no negative, and counts as 0.)
     #[must_use]
     pub const fn new(number: i32) -> Self {
         // As the kernel returns it, below 0, so that a result that is an error or nothing is one register. What stands
@@ -29,7 +29,7 @@ impl Errno {
     /// The symbolic name, such as `"ENOENT"`; `None` for a number that Linux does not use.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
-        nth(NAMES, b' ', self.number().wrapping_sub(1)).filter(|name| *name != "-")
+        errno_name(self.number())
     }
 
     pub(crate) const EPERM: Self = Self::new(1);
@@ -69,21 +69,38 @@ impl fmt::Debug for Errno {
 impl fmt::Display for Errno {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut result = Ok(());
-        self.describe(&mut |piece| result = result.and_then(|()| formatter.write_str(piece)));
+        describe_errno(self.number(), &mut |piece| result = result.and_then(|()| formatter.write_str(piece)));
         result
     }
 }
 
-impl Errno {
-    /// Hands out the text piece by piece: formatting without `core::fmt`, whose code would outweigh the library's.
-    pub(crate) fn describe(self, write: &mut dyn FnMut(&str)) {
-        match self.name() {
-            Some(name) => write(name),
-            None => {
-                write("errno ");
-                write_number(self.number(), write);
-            }
+fn errno_name(number: i32) -> Option<&'static str> {
+    nth(NAMES, b' ', number.wrapping_sub(1)).filter(|name| *name != "-")
+}
+
+/// Hands out the text of an error number piece by piece: formatting without `core::fmt`, whose code would outweigh the
+/// library's.
+pub(crate) fn describe_errno(number: i32, write: &mut dyn FnMut(&str)) {
+    match errno_name(number) {
+        Some(name) => write(name),
+        None => {
+            write("errno ");
+            write_number(number, write);
         }
+    }
+}
+
+/// Hands out a whole message in the same way.
+pub(crate) fn describe(step: Step, number: i32, write: &mut dyn FnMut(&str)) {
+    write(step.name());
+    write(": ");
+    write(Error::new(step, Errno::new(number)).what());
+    write(": ");
+    if step == Step::Fail {
+        write("exit status ");
+        write_number(number, write);
+    } else {
+        describe_errno(number, write);
     }
 }
 
@@ -296,26 +313,13 @@ impl Error {
             _ => self.step.what(),
         }
     }
-
-    /// Hands out the message piece by piece; see [`Errno::describe`].
-    pub(crate) fn describe(self, write: &mut dyn FnMut(&str)) {
-        write(self.step.name());
-        write(": ");
-        write(self.what());
-        write(": ");
-        if self.step == Step::Fail {
-            write("exit status ");
-            write_number(self.errno.number(), write);
-        } else {
-            self.errno.describe(write);
-        }
-    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut result = Ok(());
-        self.describe(&mut |piece| result = result.and_then(|()| formatter.write_str(piece)));
+        let mut write = |piece: &str| result = result.and_then(|()| formatter.write_str(piece));
+        describe(self.step, self.errno.number(), &mut write);
         result
     }
 }

@@ -98,7 +98,8 @@ fn number(fd: u32) -> c_int {
 /// All of them may be tried one after the other: closing what is closed already does nothing.
 pub(crate) fn close_except(lowest: c_int, keep: &[c_int], own: &[c_int]) {
     let lowest = u32::try_from(lowest).unwrap_or(0);
-    let mut kept = Kept::new(keep, own, lowest);
+    let mut kept = Kept { keep, own, start: 0, window: [0; Kept::WORDS], above: None, moves: 0, end: u32::MAX };
+    kept.move_to(lowest);
     if close_ranges(lowest, &mut kept).is_ok() || close_listed(lowest, &mut kept).is_some() {
         return;
     }
@@ -171,8 +172,7 @@ impl Directory {
     /// Hands out every descriptor but the one that the list is read from. `None` when this is not such a list: it is in
     /// procfs, and a list of our descriptors has its own.
     fn for_each_descriptor(&self, each: &mut dyn FnMut(u32)) -> Option<()> {
-        const PROCFS: usize = 0x9fa0; // statfs(2), PROC_SUPER_MAGIC
-        if sys::file_system_type(self.0) != Ok(PROCFS) {
+        if !self.is_in_procfs() {
             return None;
         }
         let mut found_itself = false;
@@ -186,12 +186,18 @@ impl Directory {
         found_itself.then_some(())
     }
 
+    #[inline(never)] // its structure is large, and not needed on the stack while the list is read
+    fn is_in_procfs(&self) -> bool {
+        const PROCFS: usize = 0x9fa0; // statfs(2), PROC_SUPER_MAGIC
+        sys::file_system_type(self.0) == Ok(PROCFS)
+    }
+
     /// Hands out every name that is a number. procfs reads by position, so the list may be closed while it is read.
     fn for_each_number(&self, each: &mut dyn FnMut(u32)) -> Option<()> {
-        // Aligned for the kernel's struct linux_dirent64; some 20 descriptors a call.
+        // Aligned for the kernel's struct linux_dirent64; some 10 descriptors a call.
         #[repr(align(8))]
-        struct Buffer([MaybeUninit<u8>; 512]);
-        let mut buffer = Buffer([MaybeUninit::uninit(); 512]);
+        struct Buffer([MaybeUninit<u8>; 256]);
+        let mut buffer = Buffer([MaybeUninit::uninit(); 256]);
         loop {
             let filled = uninterrupted(|| sys::getdents64(self.0, &mut buffer.0)).ok()?;
             if filled == 0 {
@@ -303,19 +309,12 @@ struct Kept<'a> {
     end: u32,
 }
 
-impl<'a> Kept<'a> {
+impl Kept<'_> {
     const WORDS: usize = 32;
     const WIDTH: u32 = 32 * u64::BITS;
     /// After so many moves, it is time to ask how far they can lead: a list of a million numbers from everywhere would
     /// otherwise be read half a million times.
     const MANY_MOVES: u32 = 16;
-
-    fn new(keep: &'a [c_int], own: &'a [c_int], lowest: u32) -> Self {
-        let window = [0; Self::WORDS];
-        let mut kept = Self { keep, own, start: 0, window, above: None, moves: 0, end: u32::MAX };
-        kept.move_to(lowest);
-        kept
-    }
 
     /// Is it one of them?
     fn contains(&mut self, fd: u32) -> bool {
@@ -334,7 +333,8 @@ impl<'a> Kept<'a> {
     }
 
     fn move_to(&mut self, fd: u32) {
-        (self.start, self.window, self.above) = (fd, [0; Self::WORDS], None);
+        (self.start, self.above) = (fd, None);
+        self.window.fill(0);
         self.moves += 1;
         if self.moves == Self::MANY_MOVES {
             self.end = table_size(self.own).unwrap_or(u32::MAX);

@@ -3,7 +3,6 @@
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Error, Step};
-use crate::pid_file::PidFile;
 use crate::report::{self, Message, Reporter};
 use crate::signals;
 use crate::supervisor;
@@ -42,12 +41,6 @@ pub struct Handle {
 
 impl Handle {
     pub(crate) const NONE: Self = Self { report: -1, supervisor: -1, ready_fd: -1, pid_file: -1, ready: false };
-
-    /// The pid file is the daemon's now, to its end.
-    pub(crate) fn with_pid_file(mut self, pid_file: Option<PidFile<'_>>) -> Self {
-        self.pid_file = pid_file.map_or(-1, PidFile::leave_open);
-        self
-    }
 
     /// `ready()`—the daemon is ready: the caller tells the supervisor, if there is one, and exits 0 or returns.
     ///

@@ -64,11 +64,7 @@ struct Before {
 }
 
 /// In the caller: opens the file and shuts the gate.
-pub(crate) fn open(path: &CStr, stays: bool) -> Result<PidFile<'_>, Error> {
-    lock(path, stays).map_err(Error::at(Step::PidFile))
-}
-
-fn lock(path: &CStr, stays: bool) -> Result<PidFile<'_>, Errno> {
+pub(crate) fn open(path: &CStr, stays: bool) -> Result<PidFile<'_>, Errno> {
     if is_own(path) {
         return Err(Errno::EEXIST);
     }
@@ -81,6 +77,7 @@ fn lock(path: &CStr, stays: bool) -> Result<PidFile<'_>, Errno> {
 }
 
 /// `None` when the file at that path is another one by now.
+#[inline(never)] // the search for our own files is deep enough
 fn try_to_lock(path: &CStr, stays: bool) -> Result<Option<PidFile<'_>>, Errno> {
     let Some((file, is_new)) = open_or_make(path)? else { return Ok(None) };
     let locked = lock_file(path, &file, is_new, stays);
@@ -287,6 +284,7 @@ impl PidFile<'_> {
     /// gate.
     ///
     /// A daemon that was killed may take a while to die, and to let go of its lock. It will not write any more.
+    #[inline(never)]
     pub(crate) fn end(mut self, is_ready: bool, may_live: bool) {
         if !is_ready && self.file.is_none() && is_at(self.path, &self.lock) {
             // It was to be this process's own, which has closed it. Ignored: with other rights, it may not be had

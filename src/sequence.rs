@@ -58,10 +58,10 @@ impl After for Execute<'_> {
 }
 
 /// A start: how, and what the caller opens for the daemon.
-struct Start<'a, 'p, A> {
+struct Start<'a, A> {
     daemon: &'a Daemon<'a>,
     after: &'a A,
-    pid_file: &'a mut Option<PidFile<'p>>,
+    pid_file: Option<PidFile<'a>>,
     deadline: Deadline,
     /// `None` when it is the daemon's.
     streams: Option<Streams>,
@@ -101,26 +101,23 @@ impl Daemon<'_> {
             refuse_threads()?;
         }
         self.refuse_closed_descriptors()?;
-        let mut pid_file = self.pid_file.map(|path| pid_file::open(path, supervised)).transpose()?;
-        let started = self.go(after, supervised, &mut pid_file);
-        if let Ok(Started::Here(handle)) = started {
-            return Ok(Process::Daemon(handle.with_pid_file(pid_file)));
+        let mut start = Start::new(self, after);
+        let started = start.go(supervised);
+        let pid_file = start.pid_file.take();
+        if let Ok(Started::Here(mut handle)) = started {
+            handle.pid_file = pid_file.map_or(-1, PidFile::leave_open);
+            return Ok(Process::Daemon(handle));
         }
         // This is the caller: in a forked process, an error is its end.
-        let is_ready = matches!(started, Ok(Started::There(Ok(Outcome::Ready(_)), _)));
-        let may_live = matches!(started, Ok(Started::There(Ok(Outcome::Lives), _)));
         if let Some(pid_file) = pid_file {
+            let is_ready = matches!(started, Ok(Started::There(Ok(Outcome::Ready(_)), _)));
+            let may_live = matches!(started, Ok(Started::There(Ok(Outcome::Lives), _)));
             pid_file.end(is_ready, may_live);
         }
         match started? {
             Started::There(outcome, signals) => self.leave(outcome, &signals),
             Started::Here(handle) => Ok(Process::Daemon(handle)),
         }
-    }
-
-    fn go<A: After>(&self, after: &A, supervised: bool, pid_file: &mut Option<PidFile<'_>>) -> Result<Started, Error> {
-        let start = Start::open(self, after, supervised, pid_file)?;
-        if supervised { start.stay().map(Started::Here) } else { start.fork_off() }
     }
 
     /// 0: options that no kernel call would refuse.
@@ -139,6 +136,7 @@ impl Daemon<'_> {
         self.ready_fd.map_or(Ok(()), |fd| sys::fd_flags(fd).map(drop).map_err(Error::at(Step::Notify)))
     }
 
+    #[inline(never)]
     fn is_supervised(&self) -> bool {
         self.stay_if_supervised && supervisor::supervisor(self.environment_or_own()).is_some()
     }
@@ -166,46 +164,67 @@ impl Daemon<'_> {
     }
 }
 
-impl<'a, 'p, A: After> Start<'a, 'p, A> {
-    /// 1: everything that can fail to open, so that errors reach the terminal and relative paths mean what they say.
-    fn open(
-        daemon: &'a Daemon<'a>,
-        after: &'a A,
-        supervised: bool,
-        pid_file: &'a mut Option<PidFile<'p>>,
-    ) -> Result<Self, Error> {
-        let streams = if supervised { daemon.streams.map(Stdio::unless_null) } else { daemon.streams };
-        let streams = Some(stdio::open(&streams)?);
-        // Another program talks to the supervisor by itself, as it does if it is supervised.
-        let tell = daemon.tell_supervisor && !A::EXECUTES;
-        let supervisor = if tell { supervisor::connect(daemon.environment_or_own())? } else { None };
-        let waits = A::EXECUTES && !supervised;
-        let (awaited, promise) = if waits { daemon.open_readiness()? } else { (Awaited::Execution, None) };
-        let lowest = if supervised { supervisor::listen_fds(daemon.environment_or_own()).end } else { sys::STDERR + 1 };
-        let spared = match daemon.readiness {
-            Readiness::Newline(number) if supervised => number,
-            _ => -1,
-        };
-        let deadline = if supervised { Deadline::NONE } else { Deadline::after(daemon.deadline)? };
-        let (witness, is_ready) = (None, false);
-        Ok(Self {
+impl<'a, A: After> Start<'a, A> {
+    fn new(daemon: &'a Daemon<'a>, after: &'a A) -> Self {
+        Self {
             daemon,
             after,
-            pid_file,
-            deadline,
-            streams,
-            supervisor,
-            awaited,
-            promise,
-            lowest,
-            spared,
-            witness,
-            is_ready,
-        })
+            pid_file: None,
+            deadline: Deadline::NONE,
+            streams: None,
+            supervisor: None,
+            awaited: Awaited::Execution,
+            promise: None,
+            lowest: sys::STDERR + 1,
+            spared: -1,
+            witness: None,
+            is_ready: false,
+        }
+    }
+
+    fn go(&mut self, supervised: bool) -> Result<Started, Error> {
+        self.open_pid_file(supervised)?;
+        self.open(supervised)?;
+        if supervised {
+            return self.stay().map(Started::Here);
+        }
+        self.deadline = Deadline::after(self.daemon.deadline)?;
+        self.fork_off()
+    }
+
+    /// 1: first of all, so that a second start changes nothing.
+    #[inline(never)]
+    fn open_pid_file(&mut self, supervised: bool) -> Result<(), Error> {
+        if let Some(path) = self.daemon.pid_file {
+            self.pid_file = Some(pid_file::open(path, supervised).map_err(Error::at(Step::PidFile))?);
+        }
+        Ok(())
+    }
+
+    /// 1: everything that can fail to open, so that errors reach the terminal and relative paths mean what they say.
+    #[inline(never)]
+    fn open(&mut self, supervised: bool) -> Result<(), Error> {
+        let daemon = self.daemon;
+        let streams = if supervised { daemon.streams.map(Stdio::unless_null) } else { daemon.streams };
+        self.streams = Some(stdio::open(&streams)?);
+        // Another program talks to the supervisor by itself, as it does if it is supervised.
+        if daemon.tell_supervisor && !A::EXECUTES {
+            self.supervisor = supervisor::connect(daemon.environment_or_own())?;
+        }
+        if A::EXECUTES && !supervised {
+            (self.awaited, self.promise) = daemon.open_readiness()?;
+        }
+        if supervised {
+            self.lowest = supervisor::listen_fds(daemon.environment_or_own()).end;
+            if let Readiness::Newline(number) = daemon.readiness {
+                self.spared = number;
+            }
+        }
+        Ok(())
     }
 
     /// 2: the report pipe, and the first fork.
-    fn fork_off(mut self) -> Result<Started, Error> {
+    fn fork_off(&mut self) -> Result<Started, Error> {
         let (listener, reporter) = report::pipe()?;
         let signals = Signals::block().map_err(Error::at(Step::Signals))?;
         match forks::fork() {
@@ -233,11 +252,11 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
     }
 
     /// The leader, and the daemon that it forks: 3 to 12. An error is the end of either.
-    fn lead(mut self, mask: SignalSet, mut reporter: Reporter) -> Handle {
+    fn lead(&mut self, mask: SignalSet, mut reporter: Reporter) -> Handle {
         if let Err(error) = self.become_daemon(mask, &mut reporter) {
             reporter.fail(error);
         }
-        let mut handle = self.into_handle();
+        let mut handle = self.give_handle();
         if !handle.ready {
             handle.report = reporter.leave_open();
         }
@@ -270,7 +289,7 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
         let daemon = forks::fork().map_err(Error::at(Step::ForkAgain))?;
         if daemon != 0 {
             // What is the daemon's alone, must not be held here.
-            (self.streams, self.promise, *self.pid_file) = (None, None, None);
+            (self.streams, self.promise, self.pid_file) = (None, None, None);
             drop(witness);
             watch::watch(leader, daemon, &listener, reporter, watching.as_ref());
         }
@@ -281,7 +300,7 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
     }
 
     /// Instead of 2 to 4 and 13: a supervised process stays what it is, and becomes the daemon itself.
-    fn stay(mut self) -> Result<Handle, Error> {
+    fn stay(&mut self) -> Result<Handle, Error> {
         let signals = Signals::block().map_err(Error::at(Step::Signals))?;
         self.become_what_was_asked_for(None).inspect_err(|_| signals.unblock())?;
         signals::set_mask(self.daemon.mask(signals.mask)).map_err(Error::at(Step::Signals))?;
@@ -289,7 +308,7 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
             return Err(exec(self.after));
         }
         let is_ready = self.after.is_ready();
-        let mut handle = self.into_handle();
+        let mut handle = self.give_handle();
         if is_ready {
             handle.ready()?;
         }
@@ -384,8 +403,8 @@ impl<'a, 'p, A: After> Start<'a, 'p, A> {
         reporter.tell(Message::new(Message::READY, pid))
     }
 
-    fn into_handle(self) -> Handle {
-        let supervisor = self.supervisor.map_or(-1, Fd::leave_open);
+    fn give_handle(&mut self) -> Handle {
+        let supervisor = self.supervisor.take().map_or(-1, Fd::leave_open);
         let ready_fd = self.daemon.ready_fd.filter(|_| !self.is_ready).unwrap_or(-1);
         Handle { supervisor, ready_fd, ready: self.is_ready, ..Handle::NONE }
     }
@@ -439,6 +458,7 @@ impl Daemon<'_> {
 /// 0: other threads would not exist in the daemon, and what they had locked would stay locked.
 ///
 /// A thread that has been joined may still be about to leave, so a second look may find none.
+#[inline(never)]
 fn refuse_threads() -> Result<(), Error> {
     const LOOKS: u32 = 10;
     for _ in 0..LOOKS {

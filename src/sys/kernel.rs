@@ -24,16 +24,16 @@ pub type StringArray = *const *const c_char;
 /// What a signal does: the kernel's `struct sigaction`, kept whole so that it can be put back as it was.
 ///
 /// Its first word is the handler on every architecture here; the order of the rest differs, and no one looks at it.
-/// Eight words are more than any of them needs.
+/// Six words are enough for each of them.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
-pub struct Disposition(pub [usize; 8]);
+pub struct Disposition(pub [usize; 6]);
 
 impl Disposition {
     /// `SIG_DFL`, no flags, empty mask.
-    pub const DEFAULT: Self = Self([0; 8]);
+    pub const DEFAULT: Self = Self([0; 6]);
     /// `SIG_IGN`, no flags, empty mask.
-    pub const IGNORE: Self = Self([1, 0, 0, 0, 0, 0, 0, 0]);
+    pub const IGNORE: Self = Self([1, 0, 0, 0, 0, 0]);
 
     /// True for `SIG_IGN`.
     #[must_use]
