@@ -596,7 +596,7 @@ unsafe fn read_options(options: *const untty_options, known: &mut untty_options)
 
 /// # Safety
 /// The strings and the list are NULL or valid as long as the options.
-#[inline(never)]
+#[inline(never)] // not on the stack of what follows
 unsafe fn as_daemon<'a>(options: &'a untty_options, daemon: &mut Daemon<'a>) -> Result<(), Errno> {
     let has = |flag: u32| options.flags & flag != 0;
     let two_umasks = has(UNTTY_KEEP_UMASK) && has(UNTTY_SET_UMASK);

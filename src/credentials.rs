@@ -20,7 +20,7 @@ impl Credentials<'_> {
     }
 
     /// Makes this process that user. The order is the only one that works: each call needs what the next takes away.
-    #[inline(never)]
+    #[inline(never)] // not on the stack of what follows
     pub(crate) fn take(&self) -> Result<(), Error> {
         let [_, uid_before, _] = sys::getresuid().map_err(Error::at(Step::Uid))?;
         // Also when there are none: root's own would stay (CVE-2023-6507 and its kin).

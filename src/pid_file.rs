@@ -284,7 +284,7 @@ impl PidFile<'_> {
     /// gate.
     ///
     /// A daemon that was killed may take a while to die, and to let go of its lock. It will not write any more.
-    #[inline(never)]
+    #[inline(never)] // not on the stack of what follows
     pub(crate) fn end(mut self, is_ready: bool, may_live: bool) {
         if !is_ready && self.file.is_none() && is_at(self.path, &self.lock) {
             // It was to be this process's own, which has closed it. Ignored: with other rights, it may not be had

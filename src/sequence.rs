@@ -136,7 +136,7 @@ impl Daemon<'_> {
         self.ready_fd.map_or(Ok(()), |fd| sys::fd_flags(fd).map(drop).map_err(Error::at(Step::Notify)))
     }
 
-    #[inline(never)]
+    #[inline(never)] // not on the stack of what follows
     fn is_supervised(&self) -> bool {
         self.stay_if_supervised && supervisor::supervisor(self.environment_or_own()).is_some()
     }
@@ -193,7 +193,7 @@ impl<'a, A: After> Start<'a, A> {
     }
 
     /// 1: first of all, so that a second start changes nothing.
-    #[inline(never)]
+    #[inline(never)] // not on the stack of what follows
     fn open_pid_file(&mut self, supervised: bool) -> Result<(), Error> {
         if let Some(path) = self.daemon.pid_file {
             self.pid_file = Some(pid_file::open(path, supervised).map_err(Error::at(Step::PidFile))?);
@@ -202,7 +202,7 @@ impl<'a, A: After> Start<'a, A> {
     }
 
     /// 1: everything that can fail to open, so that errors reach the terminal and relative paths mean what they say.
-    #[inline(never)]
+    #[inline(never)] // not on the stack of what follows
     fn open(&mut self, supervised: bool) -> Result<(), Error> {
         let daemon = self.daemon;
         let streams = if supervised { daemon.streams.map(Stdio::unless_null) } else { daemon.streams };
@@ -275,7 +275,7 @@ impl<'a, A: After> Start<'a, A> {
         signals::unblock_and(mask, Error::at(Step::Signals), || self.report(reporter))
     }
 
-    /// 4. When the daemon is to execute a program, the leader stays until it knows whether that was done, or until the
+    /// 4: when the daemon is to execute a program, the leader stays until it knows whether that was done, or until the
     /// program is ready.
     fn fork_again(&mut self, leader: c_int, reporter: &mut Reporter) -> Result<(), Error> {
         if !A::EXECUTES {
@@ -458,7 +458,7 @@ impl Daemon<'_> {
 /// 0: other threads would not exist in the daemon, and what they had locked would stay locked.
 ///
 /// A thread that has been joined may still be about to leave, so a second look may find none.
-#[inline(never)]
+#[inline(never)] // not on the stack of what follows
 fn refuse_threads() -> Result<(), Error> {
     const LOOKS: u32 = 10;
     for _ in 0..LOOKS {

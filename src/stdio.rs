@@ -64,7 +64,7 @@ pub(crate) fn refuse_closed(streams: &[Stdio<'_>; 3]) -> Result<(), Error> {
 }
 
 /// Opens everything that can fail to open.
-#[inline(never)]
+#[inline(never)] // not on the stack of what follows
 pub(crate) fn open(streams: &[Stdio<'_>; 3]) -> Result<Streams, Error> {
     let mut opened = Streams { sources: [const { Source::Inherit }; 3], null: None };
     for ((stream, step), (stdio, source)) in STREAMS.into_iter().zip(streams.iter().zip(&mut opened.sources)) {

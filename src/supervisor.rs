@@ -52,7 +52,7 @@ fn own_pid() -> u64 {
 }
 
 /// The name of the parent's program, and a newline: `proc_pid_comm(5)`. Empty when it cannot be read.
-#[inline(never)]
+#[inline(never)] // not on the stack of what follows
 fn parent() -> Text<32> {
     let mut text = Text::new();
     text.add(b"/proc/").add_number(sys::getppid().unsigned_abs().into()).add(b"/comm");
@@ -87,7 +87,7 @@ pub(crate) fn connect(environment: Environment) -> Result<Option<Fd>, Error> {
     connect_to(name.to_bytes()).map(Some).map_err(Error::at(Step::Notify))
 }
 
-#[inline(never)]
+#[inline(never)] // not on the stack of what follows
 fn connect_to(name: &[u8]) -> Result<Fd, Errno> {
     let (address, length) = address(name)?;
     let socket = Fd::above_stdio(sys::datagram_socket()?)?;

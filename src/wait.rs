@@ -115,7 +115,7 @@ impl Listener {
     /// Until the sequence is done, signals stay blocked: it is short, and a ^C in it must not leave a daemon that
     /// nobody was told of. While the daemon's program gets ready, which may take long, signals mean what they mean to
     /// the caller.
-    #[inline(never)]
+    #[inline(never)] // not on the stack of what follows
     pub(crate) fn wait<A: After>(self, wait: &Wait<'_>) -> Result<Outcome, Error> {
         let mut watched = Watched { deadline: wait.deadline, leader_tells: A::EXECUTES, ..Watched::default() };
         let outcome = self.outcome::<A>(wait, &mut watched);

@@ -69,16 +69,17 @@ const CLOCK_MONOTONIC: c_int = 1;
 const PROT_READ_WRITE: c_int = 3;
 const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
 
-/// Tells a result from an error: the kernel returns errors as -4095 to -1.
-#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "an errno is at most 4095")]
-fn check(result: usize) -> Result<usize, Errno> {
-    if result > usize::MAX - 4095 { Err(Errno::new((result as i32).wrapping_neg())) } else { Ok(result) }
+/// Tells a result from an error, which is negative. Every result is an int (a descriptor, a pid, a length, which is at
+/// most 2 GiB); but an address, see `mmap`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the kernel's result is an int")]
+fn check(result: usize) -> Result<c_int, Errno> {
+    let result = result as c_int;
+    if result < 0 { Err(Errno::new(result.wrapping_neg())) } else { Ok(result) }
 }
 
-/// For the calls whose result is an int (a descriptor, a pid).
-#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the kernel's result is an int")]
-fn check_int(result: usize) -> Result<c_int, Errno> {
-    check(result).map(|value| value as c_int)
+/// The same for a length.
+fn check_length(result: usize) -> Result<usize, Errno> {
+    check(result).map(|length| length.unsigned_abs() as usize)
 }
 
 /// `unshare(flags)`
@@ -90,7 +91,7 @@ pub fn unshare(flags: c_int) -> Result<(), Errno> {
 /// `openat(AT_FDCWD, path, flags, mode)`
 pub fn open(path: &CStr, flags: c_int, mode: c_uint) -> Result<c_int, Errno> {
     // SAFETY: the path is a valid string.
-    check_int(unsafe { syscall!(OPENAT, AT_FDCWD, path.as_ptr(), flags, mode) })
+    check(unsafe { syscall!(OPENAT, AT_FDCWD, path.as_ptr(), flags, mode) })
 }
 
 /// `close(fd)`
@@ -108,19 +109,19 @@ pub fn close_range(first: c_uint, last: c_uint) -> Result<(), Errno> {
 /// `dup3(old, new, flags)`
 pub fn dup3(old: c_int, new: c_int, flags: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check_int(unsafe { syscall!(DUP3, old, new, flags) })
+    check(unsafe { syscall!(DUP3, old, new, flags) })
 }
 
 /// `fcntl(fd, F_DUPFD_CLOEXEC, lowest)`
 pub fn dup_above(fd: c_int, lowest: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check_int(unsafe { syscall!(FCNTL, fd, F_DUPFD_CLOEXEC, lowest) })
+    check(unsafe { syscall!(FCNTL, fd, F_DUPFD_CLOEXEC, lowest) })
 }
 
 /// `fcntl(fd, F_GETFD)`
 pub fn fd_flags(fd: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check_int(unsafe { syscall!(FCNTL, fd, F_GETFD) })
+    check(unsafe { syscall!(FCNTL, fd, F_GETFD) })
 }
 
 /// `fcntl(fd, F_SETFD, flags)`
@@ -147,31 +148,31 @@ pub fn pipe() -> Result<(c_int, c_int), Errno> {
 /// `read(fd, buffer)`
 pub fn read(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the buffer can be written for its whole length.
-    check(unsafe { syscall!(READ, fd, buffer.as_mut_ptr(), buffer.len()) })
+    check_length(unsafe { syscall!(READ, fd, buffer.as_mut_ptr(), buffer.len()) })
 }
 
 /// `write(fd, buffer)`
 pub fn write(fd: c_int, buffer: &[u8]) -> Result<usize, Errno> {
     // SAFETY: the buffer can be read for its whole length.
-    check(unsafe { syscall!(WRITE, fd, buffer.as_ptr(), buffer.len()) })
+    check_length(unsafe { syscall!(WRITE, fd, buffer.as_ptr(), buffer.len()) })
 }
 
 /// `pread64(fd, buffer, 0)`: from the beginning.
 pub fn pread(fd: c_int, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the buffer can be written for its whole length.
-    check(unsafe { syscall!(PREAD64, fd, buffer.as_mut_ptr(), buffer.len(), 0) })
+    check_length(unsafe { syscall!(PREAD64, fd, buffer.as_mut_ptr(), buffer.len(), 0) })
 }
 
 /// `pwrite64(fd, buffer, offset)`
 pub fn pwrite(fd: c_int, buffer: &[u8], offset: usize) -> Result<usize, Errno> {
     // SAFETY: the buffer can be read for its whole length.
-    check(unsafe { syscall!(PWRITE64, fd, buffer.as_ptr(), buffer.len(), offset) })
+    check_length(unsafe { syscall!(PWRITE64, fd, buffer.as_ptr(), buffer.len(), offset) })
 }
 
 /// `writev(fd, pieces)`
 pub fn writev(fd: c_int, pieces: &[Piece<'_>]) -> Result<usize, Errno> {
     // SAFETY: a piece is a struct iovec, of memory that is borrowed as long as the piece.
-    check(unsafe { syscall!(WRITEV, fd, pieces.as_ptr(), pieces.len()) })
+    check_length(unsafe { syscall!(WRITEV, fd, pieces.as_ptr(), pieces.len()) })
 }
 
 /// `ftruncate(fd, length)`
@@ -235,7 +236,7 @@ pub fn any_record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
 /// `getdents64(fd, buffer)`: how many bytes of the buffer it filled.
 pub fn getdents64(fd: c_int, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, Errno> {
     // SAFETY: the buffer can be written for its whole length.
-    check(unsafe { syscall!(GETDENTS64, fd, buffer.as_mut_ptr(), buffer.len()) })
+    check_length(unsafe { syscall!(GETDENTS64, fd, buffer.as_mut_ptr(), buffer.len()) })
 }
 
 /// The kernel's `struct stat`, as far as anybody here asks; the rest is only room for it.
@@ -311,7 +312,7 @@ pub fn access(path: &CStr, mode: c_int) -> Result<(), Errno> {
 /// `getcwd(buffer)`: the length, with the final NUL.
 pub fn getcwd(buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the buffer can be written for its whole length.
-    let length = check(unsafe { syscall!(GETCWD, buffer.as_mut_ptr(), buffer.len()) })?;
+    let length = check_length(unsafe { syscall!(GETCWD, buffer.as_mut_ptr(), buffer.len()) })?;
     // A directory outside the root is "(unreachable)…" to the kernel and ENOENT to every libc.
     if buffer.first() == Some(&b'/') { Ok(length) } else { Err(Errno::ENOENT) }
 }
@@ -329,8 +330,9 @@ pub fn descriptor_limit() -> Result<Limit, Errno> {
 /// `mmap(length)`: anonymous, private memory that can be read and written.
 pub fn mmap(length: usize) -> Result<*mut u8, Errno> {
     // SAFETY: a new mapping at an address that the kernel chooses touches no memory in use.
-    check(unsafe { syscall!(MMAP, 0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, NO_FD, 0) })
-        .map(|address| address as *mut u8)
+    let address = unsafe { syscall!(MMAP, 0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, NO_FD, 0) };
+    // Errors are -4095 to -1, and no address.
+    if address > usize::MAX - 4095 { check(address).map(|_| ptr::null_mut()) } else { Ok(address as *mut u8) }
 }
 
 /// `mprotect(address, length, PROT_NONE)`: nothing can be read or written there any more.
@@ -360,7 +362,7 @@ pub unsafe fn munmap(address: *mut u8, length: usize) -> Result<(), Errno> {
 pub unsafe fn pselect6(nfds: c_int, readable: *mut BitmapWord) -> Result<usize, Errno> {
     let zero = Timespec { seconds: 0, nanoseconds: 0 };
     // SAFETY: the caller's promise for the bitmap; the time lives through the call.
-    check(unsafe { syscall!(PSELECT6, nfds, readable, 0, 0, &raw const zero, 0) })
+    check_length(unsafe { syscall!(PSELECT6, nfds, readable, 0, 0, &raw const zero, 0) })
 }
 
 /// `nanosleep(time)`
@@ -375,7 +377,7 @@ pub fn ppoll(fds: &mut [PollFd], timeout: Option<Timespec>, mask: Option<SignalS
     let timeout = timeout.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
     let mask = mask.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: each pointer is NULL or to a value that lives through the call; the count and size are theirs.
-    check(unsafe { syscall!(PPOLL, fds.as_mut_ptr(), fds.len(), timeout, mask, SIGNAL_SET_SIZE) })
+    check_length(unsafe { syscall!(PPOLL, fds.as_mut_ptr(), fds.len(), timeout, mask, SIGNAL_SET_SIZE) })
 }
 
 /// `clone(SIGCHLD)`, which is `fork()`: 0 in the child.
@@ -384,7 +386,7 @@ pub fn ppoll(fds: &mut [PollFd], timeout: Option<Timespec>, mask: Option<SignalS
 /// In the child of a threaded process only async-signal-safe calls may follow. A C library in the process is not told.
 pub unsafe fn fork() -> Result<c_int, Errno> {
     // SAFETY: without CLONE_VM the child has its own copy of the memory, stack included.
-    check_int(unsafe { syscall!(CLONE, SIGCHLD, 0, 0, 0, 0) })
+    check(unsafe { syscall!(CLONE, SIGCHLD, 0, 0, 0, 0) })
 }
 
 /// `exit_group(status)`
@@ -408,13 +410,13 @@ pub unsafe fn execve(path: &CStr, argv: StringArray, envp: StringArray) -> Errno
 /// `setsid()`: the new session's id.
 pub fn setsid() -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check_int(unsafe { syscall!(SETSID) })
+    check(unsafe { syscall!(SETSID) })
 }
 
 /// `getsid(pid)`
 pub fn getsid(pid: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check_int(unsafe { syscall!(GETSID, pid) })
+    check(unsafe { syscall!(GETSID, pid) })
 }
 
 /// `setpgid(pid, group)`
@@ -440,7 +442,7 @@ pub fn getppid() -> c_int {
 /// `pidfd_open(pid, 0)`: a descriptor that becomes readable when that process ends; always close-on-exec.
 pub fn pidfd_open(pid: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check_int(unsafe { syscall!(PIDFD_OPEN, pid, 0) })
+    check(unsafe { syscall!(PIDFD_OPEN, pid, 0) })
 }
 
 /// `pidfd_send_signal(fd, signal)`
@@ -567,7 +569,7 @@ pub fn setgroups(groups: &[u32]) -> Result<(), Errno> {
 /// That many can be written there.
 pub unsafe fn getgroups(count: c_int, groups: *mut u32) -> Result<usize, Errno> {
     // SAFETY: the caller's promise.
-    check(unsafe { syscall!(GETGROUPS, count, groups) })
+    check_length(unsafe { syscall!(GETGROUPS, count, groups) })
 }
 
 /// `setresgid(real, effective, saved)`: 32-bit ids on every machine.
@@ -617,7 +619,7 @@ pub fn capset_none() -> Result<(), Errno> {
 /// `signalfd4(-1, set, SFD_CLOEXEC)`: a descriptor that is readable while a blocked signal of the set is pending.
 pub fn signalfd(set: SignalSet) -> Result<c_int, Errno> {
     // SAFETY: the set lives through the call and is as large as said.
-    check_int(unsafe { syscall!(SIGNALFD4, NO_FD, &raw const set, SIGNAL_SET_SIZE, O_CLOEXEC) })
+    check(unsafe { syscall!(SIGNALFD4, NO_FD, &raw const set, SIGNAL_SET_SIZE, O_CLOEXEC) })
 }
 
 /// The environment, as far as this backend knows one: without a C library, nobody has kept it.
@@ -628,7 +630,7 @@ pub fn environment() -> Option<StringArray> {
 /// `socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)`
 pub fn datagram_socket() -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    check_int(unsafe { syscall!(SOCKET, c_int::from(AF_UNIX), SOCK_DGRAM_FLAGS, 0) })
+    check(unsafe { syscall!(SOCKET, c_int::from(AF_UNIX), SOCK_DGRAM_FLAGS, 0) })
 }
 
 /// `connect(fd, address)`
@@ -689,15 +691,14 @@ pub fn receive(fd: c_int, buffer: &mut [u8], sender: &mut SenderMessage) -> Resu
         flags: 0,
     };
     // SAFETY: every pointer in the message is to memory of the length given, which lives through the call.
-    check(unsafe { syscall!(RECVMSG, fd, &raw mut message, RECEIVE_FLAGS) })
+    check_length(unsafe { syscall!(RECVMSG, fd, &raw mut message, RECEIVE_FLAGS) })
 }
 
 /// `umask(mask)`: the mask that was in force.
-#[expect(clippy::cast_possible_truncation, reason = "a mask is at most 0777")]
 pub fn umask(mask: c_uint) -> Result<c_uint, Errno> {
     // SAFETY: takes no pointers.
     // POSIX knows no error, but a filter may invent one.
-    check(unsafe { syscall!(UMASK, mask) }).map(|old| old as c_uint)
+    check(unsafe { syscall!(UMASK, mask) }).map(c_int::unsigned_abs)
 }
 
 /// `clock_gettime(CLOCK_MONOTONIC)`, in microseconds.
