@@ -381,8 +381,6 @@ fn header_is_clean_c() {
         layouts.insert(compile_header(Command::new("cc").arg(format!("-std={standard}")).arg("-O2")));
     }
     assert_eq!(layouts.len(), 1, "{layouts:?}");
-    #[cfg(target_pointer_width = "64")]
-    assert_eq!(layouts.first().expect("one"), "144 16 32 8");
 }
 
 fn header_is_clean_cxx() {
