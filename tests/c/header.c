@@ -5,6 +5,36 @@
 
 #include <stdio.h>
 
+/* Where everything lies, on machines of 64 and of 32 bits; older programs rely on it. */
+#define OF(bits_64, bits_32) (sizeof(void *) == 8 ? (bits_64) : (bits_32))
+#define LIES_AT(member, bits_64, bits_32) \
+    typedef char member##_lies_there[offsetof(struct untty_options, member) == OF(bits_64, bits_32) ? 1 : -1]
+#define HAS_SIZE(type, bits_64, bits_32) \
+    typedef char type##_has_its_size[sizeof(struct type) == OF(bits_64, bits_32) ? 1 : -1]
+
+LIES_AT(size, 0, 0);
+LIES_AT(flags, 8, 4);
+LIES_AT(umask, 12, 8);
+LIES_AT(directory, 16, 12);
+LIES_AT(input, 24, 16);
+LIES_AT(output, 40, 28);
+LIES_AT(error, 56, 40);
+LIES_AT(keep, 72, 52);
+LIES_AT(keep_count, 80, 56);
+LIES_AT(deadline_ms, 88, 60);
+LIES_AT(ready_fd, 92, 64);
+LIES_AT(pid_file, 96, 68);
+LIES_AT(root, 104, 72);
+LIES_AT(groups, 112, 76);
+LIES_AT(group_count, 120, 80);
+LIES_AT(uid, 128, 84);
+LIES_AT(gid, 132, 88);
+LIES_AT(environment, 136, 92);
+HAS_SIZE(untty_options, 144, 96);
+HAS_SIZE(untty_stdio, 16, 12);
+HAS_SIZE(untty_handle, 32, 32);
+HAS_SIZE(untty_error, 8, 8);
+
 static struct untty_options in_static_storage = UNTTY_OPTIONS_INIT;
 static const struct untty_options constant = UNTTY_OPTIONS_INIT;
 
