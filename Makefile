@@ -52,7 +52,7 @@ libs_libc := -lc
 libs_raw :=
 
 # What is small is not worth a call to it, and what is large is not worth a copy.
-small := -C llvm-args=-inline-threshold=25
+small := -C llvm-args=-inline-threshold=30
 
 artifacts := $(out)/libuntty.a $(out)/libuntty.so.$(version) $(out)/untty.pc $(out)/untty
 

@@ -56,16 +56,16 @@ fn become_daemon(keep_directory: bool, null: Option<Fd>, mask: SignalSet, caller
 
 /// Tells the caller of an error, or with 0 that the daemon is ready. SIGPIPE is blocked.
 fn tell(caller: &Fd, errno: c_int) -> Result<(), Errno> {
-    uninterrupted(|| sys::write(caller.number(), &errno.to_ne_bytes())).map(drop)
+    report::write_all(caller.number(), &errno.to_ne_bytes())
 }
 
 /// The caller waits for that word, then until the leader is gone and, unless it is ready, the daemon too.
 fn wait(leader: c_int, daemon: &Fd) -> Result<(), Errno> {
     let mut word = [0; size_of::<c_int>()];
-    let told = match uninterrupted(|| sys::read(daemon.number(), &mut word)) {
-        Ok(0) => Err(Errno::ESRCH),
-        Ok(_) if word == [0; 4] => Ok(()),
-        Ok(_) => Err(Errno::new(c_int::from_ne_bytes(word))),
+    let told = match report::read_whole(daemon.number(), &mut word) {
+        Ok(4) if word == [0; 4] => Ok(()),
+        Ok(4) => Err(Errno::new(c_int::from_ne_bytes(word))),
+        Ok(_) => Err(Errno::ESRCH),
         Err(errno) => Err(errno),
     };
     // It goes by itself; as long as it is not reaped, its number, which is the group's too, is its own. Ignored, here and
@@ -76,7 +76,7 @@ fn wait(leader: c_int, daemon: &Fd) -> Result<(), Errno> {
     }
     let _ = sys::wait_and_reap(leader);
     if told.is_err() {
-        report::outlive(leader, &|| true);
+        report::outlive(leader, || true);
     }
     told
 }

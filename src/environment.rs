@@ -28,7 +28,8 @@ impl Environment {
         Self(Some(strings))
     }
 
-    /// The value of a variable, if there is one. It may change with the environment, so it is not to be kept.
+    /// The value of a variable, if there is one: of `NAME=`, with that sign. It may change with the environment, so it is
+    /// not to be kept.
     #[doc(hidden)]
     #[must_use]
     pub fn value<'a>(self, name: &[u8]) -> Option<&'a CStr> {
@@ -53,12 +54,12 @@ impl Environment {
     }
 }
 
-/// The value, if the string is `NAME=value`.
+/// The rest of a string that begins so.
 ///
 /// # Safety
 /// It is a valid string.
 unsafe fn value_of<'a>(mut string: *const c_char, name: &[u8]) -> Option<&'a CStr> {
-    for byte in name.iter().chain(b"=") {
+    for byte in name {
         // SAFETY: all before were the name's, so none was the NUL.
         if unsafe { string.read() }.to_ne_bytes() != [*byte] {
             return None;

@@ -241,7 +241,7 @@ pub(crate) fn find(is: &dyn Fn(c_int) -> bool) -> Option<c_int> {
 
 /// How many threads the process has, from `/proc/self/task`; `None` where that cannot be read.
 pub(crate) fn thread_count() -> Option<usize> {
-    let directory = Directory(open_directory(c"/proc/self/task").ok()?);
+    let directory = Directory(open_directory(c"/proc/self/task/").ok()?);
     let mut count = 0;
     directory.for_each_number(&mut |_| count += 1)?;
     Some(count)

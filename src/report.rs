@@ -122,8 +122,20 @@ impl Reporter {
     }
 }
 
+/// Reads until it is full, or the end has come: how much it read.
+pub(crate) fn read_whole(fd: c_int, bytes: &mut [u8]) -> Result<usize, Errno> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match uninterrupted(|| sys::read(fd, bytes.get_mut(filled..).unwrap_or_default()))? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
 /// Writes all of it.
-fn write_all(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_all(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = uninterrupted(|| sys::write(fd, rest))?;
@@ -161,11 +173,10 @@ impl Listener {
         self.0.number()
     }
 
-    /// The next message, which arrives whole; `None` at the pipe's end.
+    /// The next message; `None` at the pipe's end.
     pub(crate) fn read(&self) -> Result<Option<Message>, Error> {
         let mut words = [[0; 4]; 3];
-        let bytes = words.as_flattened_mut();
-        match uninterrupted(|| sys::read(self.0.number(), bytes)).map_err(Error::at(Step::Wait))? {
+        match read_whole(self.0.number(), words.as_flattened_mut()).map_err(Error::at(Step::Wait))? {
             0 => Ok(None),
             12 => Ok(Some(Message(words.map(c_int::from_ne_bytes)))),
             _ => Err(UNREADABLE),
@@ -193,7 +204,7 @@ pub(crate) fn kill_group(leader: c_int) {
 /// Reaps the leader, which may still watch a daemon that is ready, or be stopped on its way out. One that cannot be
 /// killed may go by itself; or it stays with the daemon, which it cannot kill either, since filters are inherited.
 pub(crate) fn end_leader(leader: c_int, goes: bool) {
-    for _ in 0..GRACE.as_millis() {
+    for _ in 0..GRACE_MILLISECONDS {
         if !is_ours(leader) {
             return; // reaped, perhaps by a handler of the caller's
         }
@@ -221,13 +232,14 @@ pub(crate) fn is_ours(child: c_int) -> bool {
 }
 
 /// How long dying processes may take to vanish (the kernel may be writing their core, or be very busy).
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
+pub(crate) const GRACE: Duration = Duration::from_millis(GRACE_MILLISECONDS as u64);
+const GRACE_MILLISECONDS: u32 = 1000;
 
 /// Waits until a process group is gone, zombies too, and whatever else: a process closes its end of the pipe a moment
 /// before it is dead. Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere init
 /// does.
-pub(crate) fn outlive(group: c_int, others_are_gone: &dyn Fn() -> bool) {
-    for _ in 0..GRACE.as_millis() {
+pub(crate) fn outlive(group: c_int, others_are_gone: impl Fn() -> bool) {
+    for _ in 0..GRACE_MILLISECONDS {
         // Ignored: there may be none.
         let _ = sys::reap_one_of_group(group);
         if others_are_gone() && sys::kill(-group, 0) == Err(Errno::ESRCH) {

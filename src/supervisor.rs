@@ -35,9 +35,9 @@ pub enum Supervisor {
 #[must_use]
 pub fn supervisor(environment: Environment) -> Option<Supervisor> {
     let parent = parent();
-    let systemd = match environment.number(b"SYSTEMD_EXEC_PID") {
+    let systemd = match environment.number(b"SYSTEMD_EXEC_PID=") {
         Some(pid) => pid == own_pid(),
-        None => parent.bytes() == b"systemd\n" && environment.value(b"INVOCATION_ID").is_some(),
+        None => parent.bytes() == b"systemd\n" && environment.value(b"INVOCATION_ID=").is_some(),
     };
     match parent.bytes() {
         _ if systemd => Some(Supervisor::Systemd),
@@ -71,8 +71,8 @@ fn parent() -> Text<32> {
 /// `sd_listen_fds(3)`.
 #[must_use]
 pub fn listen_fds(environment: Environment) -> Range<i32> {
-    let for_us = environment.number(b"LISTEN_PID") == Some(own_pid());
-    let count = environment.number(b"LISTEN_FDS").filter(|_| for_us).and_then(|count| c_int::try_from(count).ok());
+    let for_us = environment.number(b"LISTEN_PID=") == Some(own_pid());
+    let count = environment.number(b"LISTEN_FDS=").filter(|_| for_us).and_then(|count| c_int::try_from(count).ok());
     FIRST_LISTENED..count.and_then(|count| FIRST_LISTENED.checked_add(count)).unwrap_or(FIRST_LISTENED)
 }
 
@@ -83,7 +83,7 @@ pub(crate) const FIRST_LISTENED: c_int = 3;
 /// another root directory and other rights. The kernel says of every message who has sent it, so the supervisor sees
 /// the daemon.
 pub(crate) fn connect(environment: Environment) -> Result<Option<Fd>, Error> {
-    let Some(name) = environment.value(b"NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return Ok(None) };
+    let Some(name) = environment.value(b"NOTIFY_SOCKET=").filter(|name| !name.is_empty()) else { return Ok(None) };
     connect_to(name.to_bytes()).map(Some).map_err(Error::at(Step::Notify))
 }
 
@@ -119,7 +119,7 @@ fn address(name: &[u8]) -> Result<(UnixAddress, u32), Errno> {
 pub(crate) fn notify(socket: c_int, state: &[u8]) -> Result<(), Error> {
     let mut time = Text::<40>::new();
     if has_line(state, b"RELOADING=1\n") && !has_line(state, b"MONOTONIC_USEC=") {
-        time.add(b"\nMONOTONIC_USEC=").add_number(sys::clock_microseconds().map_err(Error::at(Step::Notify))?);
+        time.add(b"\n").add(b"MONOTONIC_USEC=").add_number(sys::clock_microseconds().map_err(Error::at(Step::Notify))?);
     }
     send(socket, &[Piece::of(state), Piece::of(time.bytes())], Deadline::NONE, None)
 }
@@ -142,7 +142,7 @@ pub(crate) fn notify_ready(
     mask: Option<SignalSet>,
 ) -> Result<(), Error> {
     let mut state = Text::<40>::new();
-    state.add(b"READY=1\nMAINPID=").add_number(pid.unsigned_abs().into());
+    state.add(b"READY=1").add(b"\nMAINPID=").add_number(pid.unsigned_abs().into());
     send(socket, &[Piece::of(state.bytes())], deadline, mask)
 }
 

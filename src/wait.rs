@@ -232,7 +232,7 @@ impl Listener {
         // A leader that cannot be killed ends the daemon, and itself, when nobody listens any more.
         drop(self);
         report::end_leader(leader, true);
-        report::outlive(leader, &|| watched.is_gone());
+        report::outlive(leader, || watched.is_gone());
         killed
     }
 

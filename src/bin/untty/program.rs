@@ -145,7 +145,7 @@ fn look<T>(command: Text, environment: Environment, will_do: &mut dyn FnMut(&CSt
             will_do(path.as_c_str()?)
         })
     };
-    look_in(environment.value(b"PATH").map_or(DEFAULT_PATH, CStr::to_bytes))
+    look_in(environment.value(b"PATH=").map_or(DEFAULT_PATH, CStr::to_bytes))
 }
 
 /// Which of two errors tells more, as with execvp: what is there but may not be executed is the better story.
