@@ -141,15 +141,12 @@ fn notify_socket(request: &Request, program: &mut Program, variable: &mut Buffer
 /// Starts COMMAND. In another root directory nobody can tell from outside where it is: links lead elsewhere there.
 #[inline(never)]
 fn launch(daemon: &Daemon<'_>, request: &Request, program: Program) -> Result<c_int, Error> {
-    let (name, mut path) = (request.name, Buffer::new());
-    let is_inside = request.has(b'r');
-    if !is_inside {
+    let (mut name, mut path) = (request.name, Buffer::new());
+    if !request.has(b'r') {
         program.find(name, &mut path).map_err(|errno| Error::new(Step::Exec, errno))?;
+        name = path.as_c_str().unwrap_or_default();
     }
-    let execute = || match path.as_c_str() {
-        Some(path) if !is_inside => program.execute(path),
-        _ => program.execute_first(name),
-    };
+    let execute = || program.execute_first(name);
     // SAFETY: it executes, and no C library is in the process with the raw backend.
     unsafe { daemon.spawn_with(&execute) }
 }
@@ -167,20 +164,23 @@ fn explain(request: &Request, error: Error, socket: Option<&NotifySocket>) -> ! 
         Step::Stdin | Step::Stdout | Step::Stderr => b"/dev/null",
         _ => error.what().as_bytes(),
     };
+    let story: &[u8] = match step {
+        Step::Fail => b" ended before it was ready",
+        Step::Notify if given.is_some() => b" gave up",
+        _ => b"",
+    };
     let mut line = Buffer::new();
-    line.add(b"untty: ").add(step.name().as_bytes()).add(b": ").add(given.map_or(not_given, CStr::to_bytes));
-    match step {
-        Step::Fail => drop(line.add(b" ended before it was ready")),
-        Step::Notify if given.is_some() => drop(line.add(b" gave up")),
-        Step::PidFile => explain_pid_file(&mut line, given.unwrap_or_default(), error),
-        _ => {}
+    line.add(b"untty: ").add(step.name().as_bytes()).add(b": ");
+    line.add(given.map_or(not_given, CStr::to_bytes)).add(story);
+    if step == Step::PidFile {
+        explain_pid_file(&mut line, given.unwrap_or_default(), error);
     }
     if let Some(status) = socket.map(NotifySocket::status).filter(|status| !status.bytes().is_empty()) {
         line.add(b" (").add(status.bytes()).add(b")");
     }
     match step {
-        Step::Fail => messages::tell_status(&mut line, errno.number()),
-        _ => messages::tell_errno(&mut line, errno),
+        Step::Fail => messages::tell(&mut line, b": exit status ", None, errno.number()),
+        _ => messages::tell(&mut line, b": ", errno.name(), errno.number()),
     }
     exit(match (step, errno) {
         (Step::Exec, NO_SUCH_FILE) => messages::NOT_FOUND,

@@ -36,29 +36,22 @@ fn complain(step: &str, what: &str, given: &[u8], errno: Errno) {
             byte => line.add(&[byte]),
         };
     }
-    tell_errno(&mut line, errno);
+    tell(&mut line, b": ", errno.name(), errno.number());
 }
 
-/// Ends a line with an errno, and writes it.
-pub(crate) fn tell_errno(line: &mut Buffer, errno: Errno) {
+/// Ends a line with a name or a number and what is before it, and writes it.
+pub(crate) fn tell(line: &mut Buffer, before: &[u8], name: Option<&str>, number: c_int) {
     line.cut(MOST - END);
-    line.add(b": ");
-    match errno.name() {
+    line.add(before);
+    match name {
         Some(name) => line.add(name.as_bytes()),
-        None => line.add_number(errno.number().unsigned_abs()),
+        None => line.add_number(number.unsigned_abs()),
     };
-    tell(line);
-}
-
-/// Ends a line with an exit status, and writes it.
-pub(crate) fn tell_status(line: &mut Buffer, status: c_int) {
-    line.cut(MOST - END);
-    line.add(b": exit status ").add_number(status.unsigned_abs());
-    tell(line);
+    write_line(line);
 }
 
 /// Control characters become `?`, so that a strange name cannot make it two lines.
-fn tell(line: &mut Buffer) {
+fn write_line(line: &mut Buffer) {
     let control = line.bytes_mut().iter_mut().filter(|byte| byte.is_ascii_control());
     control.for_each(|byte| *byte = b'?');
     line.add(b"\n");

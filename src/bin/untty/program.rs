@@ -1,6 +1,6 @@
 //! Where the program is: looked for as `execvp(3)` does it, but before the directory changes.
 
-use crate::arguments::{Arguments, Text};
+use crate::arguments::Arguments;
 use crate::buffer::{Buffer, split};
 use core::ffi::{CStr, c_char};
 use untty::{Environment, Errno, sys, uninterrupted};
@@ -43,7 +43,7 @@ impl Program {
 
     /// Executes it: the errno when that fails. A file that is executable but no program the kernel knows is a script
     /// for the shell, to execvp and so to nohup.
-    pub(crate) fn execute(self, path: &CStr) -> Errno {
+    fn execute(self, path: &CStr) -> Errno {
         // SAFETY: both arrays end with NULL and hold valid strings.
         let errno = unsafe { sys::execve(path, self.argv.cast_const(), self.envp) };
         if errno != IS_NO_PROGRAM {
@@ -61,8 +61,8 @@ impl Program {
         errno
     }
 
-    /// Executes the first one in PATH that can be.
-    pub(crate) fn execute_first(self, command: Text) -> Errno {
+    /// Executes that path or, of a name, the first one in PATH that can be.
+    pub(crate) fn execute_first(self, command: &CStr) -> Errno {
         let mut last = NO_SUCH_FILE;
         let tried = self.search(command, &mut |path| {
             last = self.execute(path);
@@ -72,7 +72,7 @@ impl Program {
     }
 
     /// Finds its absolute path.
-    pub(crate) fn find(self, command: Text, found: &mut Buffer) -> Result<(), Errno> {
+    pub(crate) fn find(self, command: &CStr, found: &mut Buffer) -> Result<(), Errno> {
         self.search(command, &mut |path| {
             make_absolute(path, found)?;
             check_executable(found.as_c_str().ok_or(TOO_LONG)?)
@@ -81,7 +81,7 @@ impl Program {
 
     /// Tries the paths where a command may be, one after the other, until one will do. Which error is told, is as with
     /// execvp: what is there but may not be executed is the better story.
-    fn search(self, command: Text, attempt: &mut dyn FnMut(&CStr) -> Result<(), Errno>) -> Result<(), Errno> {
+    fn search(self, command: &CStr, attempt: &mut dyn FnMut(&CStr) -> Result<(), Errno>) -> Result<(), Errno> {
         let name = command.to_bytes();
         if !split(name, b'/').1.is_empty() {
             return attempt(command);
