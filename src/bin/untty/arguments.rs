@@ -8,8 +8,8 @@ use core::time::Duration;
 use untty::sys;
 use untty::text::number;
 
-/// What is printed is what is understood: a line `  -x, --name  what it does` is an option, and if its name is followed
-/// by just one space, its value is.
+/// What is printed is what is understood: a line that begins with a space is an option, `  -x, --name  what it does`, and
+/// a value follows if just one space does.
 const HELP: &str = "\
 Usage: untty [OPTION]... [--] COMMAND [ARG]...
 Start COMMAND as a daemon, and exit when it runs: in a session of its own without a terminal,
@@ -140,8 +140,8 @@ impl Request {
         if self.keep.iter().any(|fd| self.ready_fd == Some(*fd)) {
             misuse("'--ready-fd' and '--keep-fd' name the same descriptor", b"");
         }
-        let command = self.arguments.get(self.command);
-        self.name = command.unwrap_or_else(|| misuse("COMMAND is missing", b""));
+        let Some(name) = self.arguments.get(self.command) else { misuse("COMMAND is missing", b"") };
+        self.name = name;
     }
 
     /// `--name`, `--name=value` or `--name value`.
@@ -168,7 +168,7 @@ impl Request {
     /// Reads an option, and tells whether it takes a value: what is attached or, if nothing is, the next argument.
     fn read_option(&mut self, name: &[u8], attached: Option<Text>) -> bool {
         let bytes = self.argument.to_bytes();
-        let (letter, takes_value) = find(name).unwrap_or_else(|| misuse("unknown option '%'", bytes));
+        let Some((letter, takes_value)) = find(name) else { misuse("unknown option '%'", bytes) };
         let value = match attached {
             _ if !takes_value => c"",
             Some(value) => value,
@@ -188,20 +188,22 @@ impl Request {
         match letter {
             b'm' => {
                 let mask = number(bytes, 8).filter(|mask| *mask <= 0o777).and_then(|mask| u32::try_from(mask).ok());
-                self.umask = Some(mask.unwrap_or_else(|| misuse("not a umask from 0 to 777: '%'", bytes)));
+                let Some(mask) = mask else { misuse("not a umask from 0 to 777: '%'", bytes) };
+                self.umask = Some(mask);
             }
             b'k' => {
-                let fd = descriptor(bytes, 0).unwrap_or_else(|| misuse("not a descriptor: '%'", bytes));
-                let room = self.keep.iter_mut().find(|place| **place < 0);
-                *room.unwrap_or_else(|| misuse("more than 64 descriptors to keep", b"")) = fd;
+                let Some(fd) = descriptor(bytes, 0) else { misuse("not a descriptor: '%'", bytes) };
+                let Some(room) = self.keep.iter_mut().find(|place| **place < 0) else {
+                    misuse("more than 64 descriptors to keep", b"");
+                };
+                *room = fd;
             }
             b'R' => {
-                let fd = descriptor(bytes, 3);
-                self.ready_fd = Some(fd.unwrap_or_else(|| misuse("not a descriptor from 3 on: '%'", bytes)));
+                let Some(fd) = descriptor(bytes, 3) else { misuse("not a descriptor from 3 on: '%'", bytes) };
+                self.ready_fd = Some(fd);
             }
             b't' => {
-                let time = milliseconds(bytes);
-                let time = time.unwrap_or_else(|| misuse("not a number of seconds above 0: '%'", bytes));
+                let Some(time) = milliseconds(bytes) else { misuse("not a number of seconds above 0: '%'", bytes) };
                 self.timeout = Some(Duration::from_millis(time));
             }
             b'h' => self.print = Some(HELP),
@@ -217,7 +219,7 @@ impl Request {
 /// Finds an option by its letter, or by its name and what is before it: the letter, and whether it takes a value.
 fn find(name: &[u8]) -> Option<(u8, bool)> {
     HELP.as_bytes().split(|byte| *byte == b'\n').find_map(|line| {
-        let [b' ', b' ', b'-', letter, b',', b' ', names @ ..] = line else { return None };
+        let [b' ', _, _, letter, _, _, names @ ..] = line else { return None };
         let (long, behind) = split(names, b' ');
         let is_it = name == long || name == [*letter];
         is_it.then_some((*letter, behind.get(1) != Some(&b' ')))

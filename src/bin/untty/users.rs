@@ -21,12 +21,14 @@ pub(crate) fn find(given: Text, user: &mut User) {
     }
     let mut has_entry = is_found(database::user(Wanted::Name(name), user), "user: cannot look up user: '%'", name);
     if !has_entry {
-        user.uid = id(name).unwrap_or_else(|| fail("user: no such user: '%'", name, NO_ENTRY));
+        let Some(uid) = id(name) else { fail("user: no such user: '%'", name, NO_ENTRY) };
+        user.uid = uid;
         has_entry = is_found(database::user(Wanted::Id(user.uid), user), "user: cannot look up user: '%'", name);
     }
     if let [_, group @ ..] = group {
         if !is_found(database::group(group, user), "user: cannot look up group: '%'", group) {
-            user.gid = id(group).unwrap_or_else(|| fail("user: no such group: '%'", group, NO_ENTRY));
+            let Some(gid) = id(group) else { fail("user: no such group: '%'", group, NO_ENTRY) };
+            user.gid = gid;
         }
     } else if !has_entry {
         misuse("user '%' has no entry, and so no group; say USER:GROUP", name);
