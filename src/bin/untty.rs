@@ -47,7 +47,6 @@ fn run(arguments: Arguments) -> ! {
     }
 }
 
-#[inline(never)]
 fn start(request: &Request, mut program: Program) -> ! {
     for fd in request.keep.iter().filter(|fd| **fd >= 0) {
         refuse_closed(*fd, "options: a descriptor to keep is not open");
@@ -93,7 +92,7 @@ fn refuse_closed(fd: c_int, what: &str) {
     }
 }
 
-#[inline(never)]
+#[inline(never)] // smaller
 fn as_daemon(request: &Request) -> Daemon<'_> {
     let mut daemon = Daemon::new().keep(&request.keep).hold_signals();
     if let Some(path) = request.value(b'i') {
@@ -130,7 +129,6 @@ fn as_daemon(request: &Request) -> Daemon<'_> {
 }
 
 /// The socket on which COMMAND says that it is ready, and the variable by which it finds it.
-#[inline(never)]
 fn notify_socket(request: &Request, program: &mut Program, variable: &mut Buffer) -> NotifySocket {
     let socket = NotifySocket::new().unwrap_or_else(|error| explain(request, error, None));
     variable.add(program::NOTIFY_SOCKET).add(socket.name());
@@ -139,7 +137,7 @@ fn notify_socket(request: &Request, program: &mut Program, variable: &mut Buffer
 }
 
 /// Starts COMMAND. In another root directory nobody can tell from outside where it is: links lead elsewhere there.
-#[inline(never)]
+#[inline(never)] // smaller: the large things in a frame make all else in it far away
 fn launch(daemon: &Daemon<'_>, request: &Request, program: Program) -> Result<c_int, Error> {
     let (mut name, mut path) = (request.name, Buffer::new());
     if !request.has(b'r') {
@@ -190,7 +188,7 @@ fn explain(request: &Request, error: Error, socket: Option<&NotifySocket>) -> ! 
 }
 
 /// The option that names what a step works with.
-#[inline(never)]
+#[inline(never)] // smaller
 fn option_of(step: Step) -> u8 {
     match step {
         Step::Stdin => b'i',

@@ -98,7 +98,6 @@ impl Request {
     }
 
     /// The value of the option with that letter, if it was given.
-    #[inline(never)]
     pub(crate) fn value(&self, letter: u8) -> Option<Text> {
         string(*self.values.get(usize::from(letter))?)
     }

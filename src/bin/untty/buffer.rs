@@ -17,7 +17,6 @@ impl Buffer {
         Self { length: 0, bytes: [0; MOST] }
     }
 
-    #[inline(never)]
     pub(crate) fn put(&mut self, byte: u8) {
         if let Some([place, end, ..]) = self.bytes.get_mut(self.length..) {
             (*place, *end) = (byte, 0);
@@ -38,7 +37,6 @@ impl Buffer {
         self
     }
 
-    #[inline(never)]
     pub(crate) fn cut(&mut self, length: usize) {
         self.length = self.length.min(length);
         if let Some(end) = self.bytes.get_mut(self.length) {
