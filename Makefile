@@ -32,7 +32,7 @@ major := $(firstword $(subst ., ,$(version)))
 out := target/c/$(if $(TARGET),$(TARGET)/)$(BACKEND)
 cargo_out := $(out)/cargo/$(if $(TARGET),$(TARGET)/)
 cargo_flags := --locked --no-default-features --target-dir $(out)/cargo $(if $(TARGET),--target $(TARGET))
-sources := Cargo.toml Cargo.lock build.rs src/lib.rs $(wildcard src/*.rs src/*/*.rs)
+sources := Cargo.toml Cargo.lock build.rs src/lib.rs $(wildcard src/*.rs src/*/*.rs src/*/*/*.rs src/*/*/*.ld)
 
 # What the library exports.
 exports := $(shell sed -n 's/^ *\(untty_[a-z_]*\);$$/\1/p' untty.map)

@@ -56,7 +56,7 @@ impl Buffer {
 
     /// Lets somebody write so many bytes, and a NUL.
     pub(crate) fn fill<E>(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<(), E> {
-        self.length = write(&mut self.bytes)?;
+        self.length = write(&mut self.bytes)?.min(MOST - 1);
         Ok(())
     }
 
