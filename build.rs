@@ -1,13 +1,23 @@
-//! The raw backend's command has no C library and no start files: it brings its own `_start`.
+//! The raw backend's command has no C library and no start files: it brings its own `_start`. One that is to be small
+//! has its own layout too.
 
 use std::env;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    let variable = |name: &str| env::var(name).unwrap_or_default();
     let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
-    if has("RAW") && !has("LIBC") {
-        for argument in ["-nostdlib", "-nostartfiles", "-static", "-no-pie"] {
-            println!("cargo:rustc-link-arg-bin=untty={argument}");
-        }
+    if !has("RAW") || has("LIBC") {
+        return;
+    }
+    let mut arguments = ["-nostdlib", "-nostartfiles", "-static", "-no-pie"].map(String::from).to_vec();
+    if variable("PROFILE") == "release" {
+        const LAYOUT: &str = "src/bin/untty/raw.ld";
+        println!("cargo:rerun-if-changed={LAYOUT}");
+        arguments.push(format!("-T{}/{LAYOUT}", variable("CARGO_MANIFEST_DIR")));
+        arguments.extend(["-Wl,--build-id=none", "-Wl,--no-eh-frame-hdr"].map(String::from));
+    }
+    for argument in arguments {
+        println!("cargo:rustc-link-arg-bin=untty={argument}");
     }
 }

@@ -14,6 +14,10 @@
 #[allow(dead_code, reason = "the command needs more of it")]
 #[path = "../src/bin/untty/arguments.rs"]
 mod arguments;
+/// As `arguments`.
+#[allow(dead_code, reason = "the command needs more of it")]
+#[path = "../src/bin/untty/buffer.rs"]
+mod buffer;
 #[path = "fuzz/calls.rs"]
 mod calls;
 #[path = "fuzz/arguments.rs"]
@@ -25,6 +29,10 @@ mod harness;
 mod messages;
 #[path = "fuzz/options.rs"]
 mod options;
+#[allow(dead_code, reason = "the command needs more of it")]
+#[cfg(feature = "libc")]
+#[path = "../src/bin/untty/user.rs"]
+mod user;
 /// It compares with the C library's.
 #[cfg(feature = "libc")]
 #[path = "fuzz/users.rs"]
@@ -32,6 +40,7 @@ mod users;
 #[path = "fuzz/world.rs"]
 mod world;
 
+use fuzz_arguments::exit;
 use harness::{End, Event, Helper, ROOT, Scratch, Test, Warden, helper, make, run, untty};
 use std::collections::BTreeMap;
 use std::ffi::CString;

@@ -6,7 +6,8 @@
 #![no_main]
 
 use core::ffi::{CStr, c_int};
-use untty::{Daemon, Errno, Error, NotifySocket, Readiness, Stdio, Step, sys, text};
+use untty::sys::{self, exit};
+use untty::{Daemon, Errno, Error, NotifySocket, Readiness, Stdio, Step};
 
 #[cfg(not(feature = "libc"))]
 #[path = "../sys/memory.rs"]
@@ -15,92 +16,101 @@ mod memory;
 /// The command line.
 #[path = "untty/arguments.rs"]
 mod arguments;
+/// Lines, paths and names.
+#[path = "untty/buffer.rs"]
+mod buffer;
 /// What the user is told.
 #[path = "untty/messages.rs"]
 mod messages;
 /// Where the program is.
 #[path = "untty/program.rs"]
 mod program;
+/// What there is to know of a user.
+#[path = "untty/user.rs"]
+mod user;
 /// Who the user is.
 #[path = "untty/users.rs"]
 mod users;
 
-use arguments::{Arguments, Request, Text};
-use messages::{CANNOT_EXECUTE, End, NOT_FOUND, Told, UNTTY_FAILED, complain};
-use program::{NO_SUCH_FILE, Program};
+use arguments::{Arguments, Request};
+use buffer::Buffer;
+use messages::fail;
+use program::Program;
+use user::User;
 
-fn run(arguments: Arguments) -> c_int {
-    let result = arguments::read(arguments).and_then(|request| match request.print {
-        Some(text) => messages::print(text.as_bytes()),
-        None => start(&request, arguments),
-    });
-    result.map_or_else(|Told(status)| status, |()| 0)
+fn run(arguments: Arguments) -> ! {
+    let mut request = Request::new(arguments);
+    request.read();
+    match request.print {
+        Some(text) => messages::print(text),
+        None => start(&request, Program::new(arguments, request.command)),
+    }
 }
 
-fn start(request: &Request, arguments: Arguments) -> Result<(), Told> {
-    let command = arguments.get(request.command).unwrap_or_default();
-    let keep = request.keep.get(..request.kept).unwrap_or_default();
-    for fd in keep {
-        refuse_closed(*fd, "options", b"a descriptor to keep is not open")?;
+fn start(request: &Request, mut program: Program) -> ! {
+    for fd in request.keep.iter().filter(|fd| **fd >= 0) {
+        refuse_closed(*fd, "options: a descriptor to keep is not open");
     }
-    if request.print_pid {
-        refuse_closed(sys::STDOUT, "print", b"standard output is closed")?;
+    if request.has(b'P') {
+        refuse_closed(sys::STDOUT, "print: standard output is closed");
     }
-    let user = request.user.map(users::find).transpose()?;
-    let mut program = Program::new(arguments, request.command);
-    let supervised = request.if_supervised && untty::supervisor(program.environment()).is_some();
+    let mut user = User::new();
+    if let Some(given) = request.value(b'u') {
+        users::find(given, &mut user);
+    }
+    let supervised = request.has(b'S') && untty::supervisor(program.environment()).is_some();
     if sys::getpid() == 1 && !supervised {
-        return Err(process_1());
+        // The end of process 1 of a pid namespace is the end of all others in it: pid_namespaces(7).
+        fail("setsid: this is process 1, whose end would be the daemon's", b"", INVALID);
     }
-    let socket = if request.notify && !supervised { Some(notify_socket(request)?) } else { None };
-    let variable = socket.as_ref().map(notify_variable);
-    if let Some(variable) = &variable {
-        program.set_variable(variable.as_c_str().unwrap_or_default());
+    let (mut variable, mut socket) = (Buffer::new(), None);
+    if request.has(b'n') && !supervised {
+        socket = Some(notify_socket(request, &mut program, &mut variable));
     }
-    let mut daemon = as_daemon(request, keep).environment(program.environment());
-    if let Some(user) = &user {
+    let mut daemon = as_daemon(request).environment(program.environment());
+    if request.has(b'u') {
         daemon = daemon.user(user.uid, user.gid, user.groups());
     }
     if let Some(socket) = &socket {
         daemon = daemon.readiness(Readiness::Notify(socket));
     }
-    let pid = launch(&daemon, request, command, program);
-    let pid = pid.map_err(|error| explain(request, command, error, socket.as_ref()))?;
-    if request.print_pid {
-        messages::tell_pid(pid);
+    let pid = launch(&daemon, request, program);
+    let pid = pid.unwrap_or_else(|error| explain(request, error, socket.as_ref()));
+    if request.has(b'P') {
+        messages::print_pid(pid);
     }
-    Ok(())
+    exit(0)
 }
 
-/// The end of process 1 of a pid namespace is the end of all others in it: pid_namespaces(7).
-fn process_1() -> Told {
-    const INVALID: Errno = Errno::new(22);
-    let what = b"this is process 1, whose end would be the daemon's";
-    complain(UNTTY_FAILED, Step::Setsid.name(), &[what], End::Errno(INVALID))
+const NO_SUCH_FILE: Errno = Errno::new(2);
+const EXISTS: Errno = Errno::new(17);
+const INVALID: Errno = Errno::new(22);
+
+fn refuse_closed(fd: c_int, what: &str) {
+    if let Err(errno) = sys::fd_flags(fd) {
+        fail(what, b"", errno);
+    }
 }
 
-fn refuse_closed(fd: c_int, step: &str, what: &[u8]) -> Result<(), Told> {
-    sys::fd_flags(fd).map(drop).map_err(|errno| complain(UNTTY_FAILED, step, &[what], End::Errno(errno)))
-}
-
-fn as_daemon<'a>(request: &'a Request, keep: &'a [c_int]) -> Daemon<'a> {
-    let mut daemon = Daemon::new().keep(keep).hold_signals();
-    if let Some(path) = request.input {
+#[inline(never)] // smaller
+fn as_daemon(request: &Request) -> Daemon<'_> {
+    let mut daemon = Daemon::new().keep(&request.keep).hold_signals();
+    if let Some(path) = request.value(b'i') {
         daemon = daemon.stdin(Stdio::File(path));
     }
-    if let Some(path) = request.output {
+    if let Some(path) = request.value(b'o') {
         daemon = daemon.stdout(Stdio::File(path)).stderr(Stdio::Stdout);
     }
-    if let Some(path) = request.error {
+    if let Some(path) = request.value(b'e') {
         daemon = daemon.stderr(Stdio::File(path));
     }
-    if let Some(path) = request.pid_file {
+    if let Some(path) = request.value(b'p') {
         daemon = daemon.pid_file(path);
     }
-    if let Some(path) = request.root {
+    if let Some(path) = request.value(b'r') {
         daemon = daemon.root(path);
     }
-    if let Some(path) = request.directory {
+    if let Some(path) = request.value(b'C') {
         daemon = daemon.directory(path);
     }
     if let Some(mask) = request.umask {
@@ -112,83 +122,93 @@ fn as_daemon<'a>(request: &'a Request, keep: &'a [c_int]) -> Daemon<'a> {
     if let Some(number) = request.ready_fd {
         daemon = daemon.readiness(Readiness::Newline(number));
     }
-    if request.if_supervised {
+    if request.has(b'S') {
         daemon = daemon.stay_if_supervised();
     }
     daemon
 }
 
-/// The socket on which COMMAND says that it is ready.
-fn notify_socket(request: &Request) -> Result<NotifySocket, Told> {
-    NotifySocket::new().map_err(|error| explain(request, c"", error, None))
-}
-
-/// Where COMMAND finds it.
-fn notify_variable(socket: &NotifySocket) -> text::Text<128> {
-    let mut variable = text::Text::new();
-    variable.add(b"NOTIFY_SOCKET=").add(socket.name());
-    variable
+/// The socket on which COMMAND says that it is ready, and the variable by which it finds it.
+fn notify_socket(request: &Request, program: &mut Program, variable: &mut Buffer) -> NotifySocket {
+    let socket = NotifySocket::new().unwrap_or_else(|error| explain(request, error, None));
+    variable.add(program::NOTIFY_SOCKET).add(socket.name());
+    program.set_notify_socket(variable.as_c_str().unwrap_or_default());
+    socket
 }
 
 /// Starts COMMAND. In another root directory nobody can tell from outside where it is: links lead elsewhere there.
-fn launch(daemon: &Daemon<'_>, request: &Request, command: Text, program: Program) -> Result<c_int, Error> {
-    let found = match request.root {
-        None => Some(program::find(command, program.environment()).map_err(|errno| Error::new(Step::Exec, errno))?),
-        Some(_) => None,
-    };
-    let execute = || match &found {
-        Some(path) => program.execute(path.as_c_str().unwrap_or_default()),
-        None => program.execute_first(command),
-    };
+#[inline(never)] // smaller: the large things in a frame make all else in it far away
+fn launch(daemon: &Daemon<'_>, request: &Request, program: Program) -> Result<c_int, Error> {
+    let (mut name, mut path) = (request.name, Buffer::new());
+    if !request.has(b'r') {
+        program.find(name, &mut path).map_err(|errno| Error::new(Step::Exec, errno))?;
+        name = path.as_c_str().unwrap_or_default();
+    }
+    let execute = || program.execute_first(name);
     // SAFETY: it executes, and no C library is in the process with the raw backend.
     unsafe { daemon.spawn_with(&execute) }
 }
 
-/// An error of the library, with the name of what the user gave.
-fn explain(request: &Request, command: Text, error: Error, socket: Option<&NotifySocket>) -> Told {
+/// Fails with an error of the library, and the name of what the user gave.
+fn explain(request: &Request, error: Error, socket: Option<&NotifySocket>) -> ! {
     let (step, errno) = (error.step(), error.errno());
-    let name = command.to_bytes();
-    let status = socket.map(NotifySocket::status).unwrap_or_default();
-    let [before, said, behind]: [&[u8]; 3] =
-        if status.bytes().is_empty() { [b""; 3] } else { [b" (", status.bytes(), b")"] };
     let given = match step {
-        Step::Exec => {
-            let status = if errno == NO_SUCH_FILE { NOT_FOUND } else { CANNOT_EXECUTE };
-            return complain(status, step.name(), &[name], End::Errno(errno));
-        }
-        Step::Fail => {
-            let what = [name, b" ended before it was ready", before, said, behind];
-            return complain(UNTTY_FAILED, step.name(), &what, End::ExitStatus(errno.number()));
-        }
-        Step::Notify if socket.is_some() => {
-            let what = [name, b" gave up", before, said, behind];
-            return complain(UNTTY_FAILED, step.name(), &what, End::Errno(errno));
-        }
-        Step::PidFile => return explain_pid_file(request, error),
-        Step::Stdin => request.input.or(Some(c"/dev/null")),
-        Step::Stdout => request.output.or(Some(c"/dev/null")),
-        Step::Stderr => request.error.or(request.output).or(Some(c"/dev/null")),
-        Step::Root => request.root,
-        Step::Directory => request.directory,
-        Step::Groups | Step::Gid | Step::Uid => request.user,
-        _ => None,
+        Step::Exec | Step::Fail => Some(request.name),
+        Step::Notify => socket.map(|_| request.name),
+        Step::Stderr if !request.has(b'e') => request.value(b'o'),
+        _ => request.value(option_of(step)),
     };
-    let what = given.map_or(error.what().as_bytes(), CStr::to_bytes);
-    complain(UNTTY_FAILED, step.name(), &[what, before, said, behind], End::Errno(errno))
+    let not_given: &[u8] = match step {
+        Step::Stdin | Step::Stdout | Step::Stderr => b"/dev/null",
+        _ => error.what().as_bytes(),
+    };
+    let story: &[u8] = match step {
+        Step::Fail => b" ended before it was ready",
+        Step::Notify if given.is_some() => b" gave up",
+        _ => b"",
+    };
+    let mut line = Buffer::new();
+    line.add(b"untty: ").add(step.name().as_bytes()).add(b": ");
+    line.add(given.map_or(not_given, CStr::to_bytes)).add(story);
+    if step == Step::PidFile {
+        explain_pid_file(&mut line, given.unwrap_or_default(), error);
+    }
+    if let Some(status) = socket.map(NotifySocket::status).filter(|status| !status.bytes().is_empty()) {
+        line.add(b" (").add(status.bytes()).add(b")");
+    }
+    match step {
+        Step::Fail => messages::tell(&mut line, b": exit status ", None, errno.number()),
+        _ => messages::tell(&mut line, b": ", errno.name(), errno.number()),
+    }
+    exit(match (step, errno) {
+        (Step::Exec, NO_SUCH_FILE) => messages::NOT_FOUND,
+        (Step::Exec, _) => messages::CANNOT_EXECUTE,
+        _ => messages::UNTTY_FAILED,
+    })
+}
+
+/// The option that names what a step works with.
+#[inline(never)] // smaller
+fn option_of(step: Step) -> u8 {
+    match step {
+        Step::Stdin => b'i',
+        Step::Stdout => b'o',
+        Step::Stderr => b'e',
+        Step::Root => b'r',
+        Step::Directory => b'C',
+        Step::PidFile => b'p',
+        Step::Groups | Step::Gid | Step::Uid => b'u',
+        _ => 0,
+    }
 }
 
 /// Of a daemon that runs already, its process id too.
-fn explain_pid_file(request: &Request, error: Error) -> Told {
-    const EXISTS: Errno = Errno::new(17);
-    let path = request.pid_file.unwrap_or_default();
+fn explain_pid_file(line: &mut Buffer, path: &CStr, error: Error) {
     let owner = if error.errno() == EXISTS { untty::pid_file_read(path) } else { Ok(None) };
-    let mut process = text::Text::<64>::new();
-    if let Ok(Some(pid)) = owner {
-        process.add(b": already running, process ").add_number(pid.unsigned_abs().into());
-    } else {
-        process.add(b": ").add(error.what().as_bytes());
-    }
-    complain(UNTTY_FAILED, error.step().name(), &[path.to_bytes(), process.bytes()], End::Errno(error.errno()))
+    match owner {
+        Ok(Some(pid)) => line.add(b": already running, process ").add_number(pid.unsigned_abs()),
+        _ => line.add(b": ").add(error.what().as_bytes()),
+    };
 }
 
 // Where it begins.
@@ -209,7 +229,7 @@ extern "C" fn main(_: c_int, argv: sys::StringArray, envp: sys::StringArray) -> 
 /// Without one: the kernel begins here, with the arguments on the stack.
 #[cfg(not(feature = "libc"))]
 mod start_file {
-    use super::{Arguments, run, sys};
+    use super::{Arguments, run};
     use core::ffi::c_char;
 
     #[cfg(target_arch = "x86_64")]
@@ -252,7 +272,7 @@ mod start_file {
         // SAFETY: the first word is argc.
         let argc = unsafe { *stack };
         let argv = stack.wrapping_add(1).cast::<*const c_char>();
-        sys::exit(run(Arguments { argv, envp: argv.wrapping_add(argc + 1) }))
+        run(Arguments { argv, envp: argv.wrapping_add(argc + 1) })
     }
 }
 
@@ -272,5 +292,5 @@ extern "C" fn __aeabi_unwind_cpp_pr1() {}
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    sys::exit(UNTTY_FAILED)
+    exit(messages::UNTTY_FAILED)
 }

@@ -3,11 +3,12 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, missing_debug_implementations, reason = "no target needs all of it")]
 
-use crate::arguments::{Arguments, Request, read};
+use crate::arguments::{Arguments, Request};
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fs;
 use std::io::{Read, Seek};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::time::Duration;
 
@@ -189,20 +190,26 @@ fn is_complete(meaning: &Meaning, argv: &Argv) -> bool {
 
 /// What the command has understood, in the same words.
 fn understood(request: &Request) -> Meaning {
-    let texts =
-        [request.input, request.output, request.error, request.pid_file, request.root, request.directory, request.user];
     Meaning {
         print: request.print.map(|text| if text.starts_with("Usage: ") { b'h' } else { b'V' }),
-        texts: texts.map(|text| text.map(|text| text.to_bytes().to_vec())),
+        texts: TEXTS.map(|letter| request.value(letter).map(|text| text.to_bytes().to_vec())),
         umask: request.umask,
-        keep: request.keep[..request.kept].to_vec(),
-        notify: request.notify,
+        keep: request.keep.into_iter().filter(|fd| *fd >= 0).collect(),
+        notify: request.has(b'n'),
         ready_fd: request.ready_fd,
         timeout: request.timeout,
-        print_pid: request.print_pid,
-        if_supervised: request.if_supervised,
+        print_pid: request.has(b'P'),
+        if_supervised: request.has(b'S'),
         command: request.command,
     }
+}
+
+/// Where the command would exit, with a status.
+struct Exit(c_int);
+
+/// In place of the command's.
+pub fn exit(status: c_int) -> ! {
+    resume_unwind(Box::new(Exit(status)))
 }
 
 /// One input: the arguments mean what they must mean, or are refused with one line and 125.
@@ -211,14 +218,15 @@ pub fn fuzz(input: &[u8]) {
     let meaning = meaning(&argv);
     // They live as long as the request.
     let arguments = Arguments { argv: argv.pointers.as_ptr().cast(), envp: [ptr::null()].as_ptr() };
-    let (result, said) = listening(|| read(arguments));
-    match result {
-        Ok(request) => {
+    let mut request = Request::new(arguments);
+    let (end, said) = listening(|| catch_unwind(AssertUnwindSafe(|| request.read())));
+    match end {
+        Ok(()) => {
             assert_eq!(Some(understood(&request)), meaning);
             assert_eq!(said, b"");
         }
-        Err(told) => {
-            assert_eq!(told.0, 125);
+        Err(end) => {
+            assert_eq!(end.downcast_ref::<Exit>().map(|exit| exit.0), Some(125));
             assert_eq!(None, meaning, "{}", said.escape_ascii());
             let line = said.strip_suffix(b"\n").expect("a line");
             let is_right = line.starts_with(b"untty: options: ") && line.ends_with(b": EINVAL");

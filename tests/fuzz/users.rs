@@ -9,32 +9,13 @@ mod files;
 #[path = "../../src/bin/untty/users_libc.rs"]
 mod library;
 
+use crate::buffer::Buffer;
+use crate::user::{NO_ENTRY, User, Wanted, id};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::{fs, ptr};
-use untty::{Errno, text};
-
-type Name = text::Text<256>;
-
-const MOST_GROUPS: usize = 1024;
-const NO_ENTRY: Errno = Errno::new(2);
-const TOO_MANY: Errno = Errno::new(7);
-
-struct Entry {
-    name: Name,
-    uid: u32,
-    gid: u32,
-}
-
-enum Wanted<'a> {
-    Name(&'a Name),
-    Id(u32),
-}
-
-fn id(digits: &[u8]) -> Option<u32> {
-    text::number(digits, 10).and_then(|number| u32::try_from(number).ok()).filter(|id| *id != u32::MAX)
-}
+use untty::Errno;
 
 /// Files of one's own where the user database is.
 pub struct Database {
@@ -79,34 +60,53 @@ pub fn fuzz(database: &Database, input: &[u8]) {
     let (passwd, group) = at.map_or((rest, &b""[..]), |at| (&rest[..=at], &rest[at + 3..]));
     fs::write(&database.passwd, passwd).unwrap();
     fs::write(&database.group, group).unwrap();
-    let mut name = Name::new();
-    name.add(wanted);
+    let mut name = Buffer::new();
+    let is_name = !wanted.contains(&0) && name.add(wanted).as_c_str().is_some() && !wanted.is_empty();
     let uid = id(number).unwrap_or(0);
-    let comparable = is_plain(passwd, 2..4) && is_plain(group, 2..3) && name.as_c_str().is_some() && !wanted.is_empty();
+    let comparable = is_plain(passwd, 2..4) && is_plain(group, 2..3) && is_name;
 
-    let of = |entry: Result<Option<Entry>, Errno>| {
-        entry.unwrap().map(|entry| (entry.name.bytes().to_vec(), entry.uid, entry.gid))
+    let of = |find: Find, wanted| {
+        let mut user = User::new();
+        found(find(wanted, &mut user)).map(|()| (user.name.bytes().to_vec(), user.uid, user.gid))
     };
-    let groups = |find: fn(&Name, u32, &mut [u32; MOST_GROUPS]) -> Result<usize, Errno>| {
-        let mut groups = [0; MOST_GROUPS];
+    let group = |find: fn(&[u8], &mut User) -> Result<(), Errno>| {
+        let mut user = User::new();
+        found(find(wanted, &mut user)).map(|()| user.gid)
+    };
+    let groups = |find: fn(&mut User) -> Result<(), Errno>| {
+        let mut user = User::new();
+        user.gid = uid;
+        user.name.add(wanted);
+        let all = match find(&mut user) {
+            Err(NO_ENTRY) => Ok(()),
+            result => result,
+        };
         // The C library may tell one twice.
-        find(&name, uid, &mut groups).map(|count| groups[..count].iter().copied().collect::<BTreeSet<u32>>())
+        all.map(|()| user.groups().iter().copied().collect::<BTreeSet<u32>>())
     };
     let ours = (
-        of(files::user(Wanted::Name(&name))),
-        of(files::user(Wanted::Id(uid))),
-        files::group(&name),
-        groups(files::groups_of),
+        of(files::user, Wanted::Name(wanted)),
+        of(files::user, Wanted::Id(uid)),
+        group(files::group),
+        groups(files::groups),
     );
     if comparable {
         let theirs = (
-            of(library::user(Wanted::Name(&name))),
-            of(library::user(Wanted::Id(uid))),
-            library::group(&name),
-            groups(library::groups_of),
+            of(library::user, Wanted::Name(wanted)),
+            of(library::user, Wanted::Id(uid)),
+            group(library::group),
+            groups(library::groups),
         );
         assert_eq!(ours, theirs);
     }
+}
+
+type Find = fn(Wanted<'_>, &mut User) -> Result<(), Errno>;
+
+/// What was found. There is no other error.
+fn found<T>(result: Result<T, Errno>) -> Option<T> {
+    assert!(result.as_ref().err().is_none_or(|errno| *errno == NO_ENTRY));
+    result.ok()
 }
 
 /// Whether both have to understand the same: no NUL, a name, none that is too long, and numbers that are nothing but digits,

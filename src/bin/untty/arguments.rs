@@ -1,11 +1,15 @@
 //! The command line, read as POSIX wants it: options come before COMMAND, and what follows COMMAND is its own.
 
-use crate::messages::{End, Told, UNTTY_FAILED, complain};
-use core::ffi::{CStr, c_int};
+use crate::buffer::split;
+use crate::messages::misuse;
+use core::ffi::{CStr, c_char, c_int};
+use core::ptr;
 use core::time::Duration;
+use untty::sys;
 use untty::text::number;
-use untty::{Errno, sys};
 
+/// What is printed is what is understood: a line that begins with a space is an option, `  -x, --name  what it does`, and
+/// a value follows if just one space does.
 const HELP: &str = "\
 Usage: untty [OPTION]... [--] COMMAND [ARG]...
 Start COMMAND as a daemon, and exit when it runs: in a session of its own without a terminal,
@@ -45,217 +49,201 @@ pub(crate) type Text = &'static CStr;
 
 /// What the user wants.
 pub(crate) struct Request {
+    arguments: Arguments,
+    /// The one that is being read.
+    argument: Text,
+    /// COMMAND's index in the arguments; until that is known, the index of the argument that is being read.
+    pub(crate) command: usize,
+    /// COMMAND.
+    pub(crate) name: Text,
     /// A text instead of a daemon.
     pub(crate) print: Option<&'static str>,
-    pub(crate) input: Option<Text>,
-    pub(crate) output: Option<Text>,
-    pub(crate) error: Option<Text>,
-    pub(crate) pid_file: Option<Text>,
-    pub(crate) root: Option<Text>,
-    pub(crate) directory: Option<Text>,
     pub(crate) umask: Option<u32>,
-    pub(crate) user: Option<Text>,
-    pub(crate) keep: [c_int; Request::MOST_KEPT],
-    pub(crate) kept: usize,
-    pub(crate) notify: bool,
     pub(crate) ready_fd: Option<c_int>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) print_pid: bool,
-    pub(crate) if_supervised: bool,
-    /// COMMAND's index in the arguments.
-    pub(crate) command: usize,
+    /// The descriptors to keep, and -1 where there is room.
+    pub(crate) keep: [c_int; 64],
+    /// By letter, the values of the options that were given; of one that takes none, an empty one.
+    values: [*const c_char; 128],
 }
-
-impl Request {
-    const MOST_KEPT: usize = 64;
-    const NONE: Self = Self {
-        print: None,
-        input: None,
-        output: None,
-        error: None,
-        pid_file: None,
-        root: None,
-        directory: None,
-        umask: None,
-        user: None,
-        keep: [-1; Self::MOST_KEPT],
-        kept: 0,
-        notify: false,
-        ready_fd: None,
-        timeout: None,
-        print_pid: false,
-        if_supervised: false,
-        command: 1,
-    };
-}
-
-/// The options: a letter, a long name, and whether a value follows.
-const OPTIONS: [(u8, &str, bool); 16] = [
-    (b'o', "output", true),
-    (b'e', "error", true),
-    (b'i', "input", true),
-    (b'p', "pid-file", true),
-    (b'C', "directory", true),
-    (b'r', "root", true),
-    (b'm', "umask", true),
-    (b'u', "user", true),
-    (b'k', "keep-fd", true),
-    (b'n', "notify", false),
-    (b'R', "ready-fd", true),
-    (b't', "timeout", true),
-    (b'P', "print-pid", false),
-    (b'S', "if-supervised", false),
-    (b'h', "help", false),
-    (b'V', "version", false),
-];
 
 impl Arguments {
     /// The argument at that index; `None` behind the last one.
     pub(crate) fn get(self, index: usize) -> Option<Text> {
         // SAFETY: nobody asks for more than the first index past the last string, where the NULL is.
-        let string = unsafe { self.argv.wrapping_add(index).read() };
-        if string.is_null() {
-            return None;
+        string(unsafe { self.argv.wrapping_add(index).read() })
+    }
+}
+
+/// The string that is there, if there is one.
+fn string(string: *const c_char) -> Option<Text> {
+    // SAFETY: the kernel gave the process valid strings, and nobody changes them while they are borrowed.
+    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) })
+}
+
+impl Request {
+    pub(crate) const fn new(arguments: Arguments) -> Self {
+        Self {
+            arguments,
+            command: 1,
+            argument: c"",
+            name: c"",
+            print: None,
+            umask: None,
+            ready_fd: None,
+            timeout: None,
+            keep: [-1; 64],
+            values: [ptr::null(); 128],
         }
-        // SAFETY: the kernel gave the process valid strings, and nobody changes them while they are borrowed.
-        Some(unsafe { CStr::from_ptr(string) })
     }
-}
 
-pub(crate) fn misuse(what: &[&[u8]]) -> Told {
-    const INVALID: Errno = Errno::new(22);
-    complain(UNTTY_FAILED, "options", what, End::Errno(INVALID))
-}
-
-pub(crate) fn read(arguments: Arguments) -> Result<Request, Told> {
-    let mut request = Request::NONE;
-    if arguments.get(0).is_none() {
-        return Err(misuse(&[b"there is not even a name in the arguments"])); // execve(2) allows it, up to 5.17
+    /// The value of the option with that letter, if it was given.
+    pub(crate) fn value(&self, letter: u8) -> Option<Text> {
+        string(*self.values.get(usize::from(letter))?)
     }
-    while let Some(argument) = arguments.get(request.command) {
-        let bytes = argument.to_bytes();
-        match bytes {
-            b"--" => {
-                request.command += 1;
+
+    /// Whether the option with that letter was given.
+    pub(crate) fn has(&self, letter: u8) -> bool {
+        self.value(letter).is_some()
+    }
+
+    /// Reads the arguments.
+    pub(crate) fn read(&mut self) {
+        if self.arguments.get(0).is_none() {
+            misuse("there is not even a name in the arguments", b""); // execve(2) allows it, up to 5.17
+        }
+        while let Some(argument) = self.arguments.get(self.command) {
+            self.argument = argument;
+            match argument.to_bytes() {
+                b"--" => {
+                    self.command += 1;
+                    break;
+                }
+                [b'-', b'-', ..] => self.read_long(),
+                [b'-', _, ..] => self.read_short(),
+                _ => break,
+            }
+            self.command += 1;
+            if self.print.is_some() {
+                return;
+            }
+        }
+        self.check();
+    }
+
+    /// Whether it can be done.
+    fn check(&mut self) {
+        if self.has(b'n') && self.has(b'R') {
+            misuse("'--notify' and '--ready-fd' exclude each other", b"");
+        }
+        if self.keep.iter().any(|fd| self.ready_fd == Some(*fd)) {
+            misuse("'--ready-fd' and '--keep-fd' name the same descriptor", b"");
+        }
+        let Some(name) = self.arguments.get(self.command) else { misuse("COMMAND is missing", b"") };
+        self.name = name;
+    }
+
+    /// `--name`, `--name=value` or `--name value`.
+    fn read_long(&mut self) {
+        let bytes = self.argument.to_bytes();
+        let (name, attached) = split(bytes, b'=');
+        let attached = (!attached.is_empty()).then(|| rest(self.argument, name.len() + 1));
+        let takes_value = self.read_option(name, attached);
+        if attached.is_some() && !takes_value {
+            misuse("option '%' takes no value", bytes);
+        }
+    }
+
+    /// `-x`, `-xyz`, `-ovalue` or `-o value`.
+    fn read_short(&mut self) {
+        for (index, letter) in self.argument.to_bytes().iter().enumerate().skip(1) {
+            let attached = Some(rest(self.argument, index + 1)).filter(|value| !value.is_empty());
+            if self.read_option(&[*letter], attached) {
                 break;
             }
-            [b'-', b'-', ..] => read_long(&mut request, argument, arguments)?,
-            [b'-', _, ..] => read_short(&mut request, argument, arguments)?,
-            _ => break,
-        }
-        request.command += 1;
-        if request.print.is_some() {
-            return Ok(request);
         }
     }
-    if request.notify && request.ready_fd.is_some() {
-        return Err(misuse(&[b"'--notify' and '--ready-fd' exclude each other"]));
-    }
-    if request.ready_fd.is_some_and(|fd| request.keep.contains(&fd)) {
-        return Err(misuse(&[b"'--ready-fd' and '--keep-fd' name the same descriptor"]));
-    }
-    arguments.get(request.command).map(|_| request).ok_or_else(|| misuse(&[b"COMMAND is missing"]))
-}
 
-/// `--name`, `--name=value` or `--name value`.
-fn read_long(request: &mut Request, argument: Text, arguments: Arguments) -> Result<(), Told> {
-    let bytes = argument.to_bytes().get(2..).unwrap_or_default();
-    let length = bytes.iter().position(|byte| *byte == b'=');
-    let name = bytes.get(..length.unwrap_or(bytes.len())).unwrap_or_default();
-    let Some((letter, _, takes_value)) = OPTIONS.iter().find(|option| option.1.as_bytes() == name) else {
-        return Err(misuse(&[b"unknown option '", argument.to_bytes(), b"'"]));
-    };
-    let given = length.and_then(|length| rest(argument, 2 + length + 1));
-    if !takes_value && given.is_some() {
-        return Err(misuse(&[b"option '", argument.to_bytes(), b"' takes no value"]));
-    }
-    let value = if *takes_value { Some(given.map_or_else(|| next(request, argument, arguments), Ok)?) } else { None };
-    set(request, *letter, value)
-}
-
-/// `-x`, `-xyz`, `-ovalue` or `-o value`.
-fn read_short(request: &mut Request, argument: Text, arguments: Arguments) -> Result<(), Told> {
-    let bytes = argument.to_bytes();
-    for (index, letter) in bytes.iter().enumerate().skip(1) {
-        let Some((letter, _, takes_value)) = OPTIONS.iter().find(|option| option.0 == *letter) else {
-            return Err(misuse(&[b"unknown option '", argument.to_bytes(), b"'"]));
+    /// Reads an option, and tells whether it takes a value: what is attached or, if nothing is, the next argument.
+    fn read_option(&mut self, name: &[u8], attached: Option<Text>) -> bool {
+        let bytes = self.argument.to_bytes();
+        let Some((letter, takes_value)) = find(name) else { misuse("unknown option '%'", bytes) };
+        let value = match attached {
+            _ if !takes_value => c"",
+            Some(value) => value,
+            None => {
+                self.command += 1;
+                let next = self.arguments.get(self.command);
+                next.unwrap_or_else(|| misuse("option '%' needs a value", bytes))
+            }
         };
-        if *takes_value {
-            let attached = rest(argument, index + 1).filter(|value| !value.is_empty());
-            let value = attached.map_or_else(|| next(request, argument, arguments), Ok)?;
-            return set(request, *letter, Some(value));
-        }
-        set(request, *letter, None)?;
+        self.set(letter, value);
+        takes_value
     }
-    Ok(())
+
+    /// Does what one option says.
+    fn set(&mut self, letter: u8, value: Text) {
+        let bytes = value.to_bytes();
+        match letter {
+            b'm' => {
+                let mask = number(bytes, 8).filter(|mask| *mask <= 0o777).and_then(|mask| u32::try_from(mask).ok());
+                let Some(mask) = mask else { misuse("not a umask from 0 to 777: '%'", bytes) };
+                self.umask = Some(mask);
+            }
+            b'k' => {
+                let Some(fd) = descriptor(bytes, 0) else { misuse("not a descriptor: '%'", bytes) };
+                let Some(room) = self.keep.iter_mut().find(|place| **place < 0) else {
+                    misuse("more than 64 descriptors to keep", b"");
+                };
+                *room = fd;
+            }
+            b'R' => {
+                let Some(fd) = descriptor(bytes, 3) else { misuse("not a descriptor from 3 on: '%'", bytes) };
+                self.ready_fd = Some(fd);
+            }
+            b't' => {
+                let Some(time) = milliseconds(bytes) else { misuse("not a number of seconds above 0: '%'", bytes) };
+                self.timeout = Some(Duration::from_millis(time));
+            }
+            b'h' => self.print = Some(HELP),
+            b'V' => self.print = Some(VERSION),
+            _ => {}
+        }
+        if let Some(place) = self.values.get_mut(usize::from(letter)) {
+            *place = value.as_ptr();
+        }
+    }
+}
+
+/// Finds an option by its letter, or by its name and what is before it: the letter, and whether it takes a value.
+fn find(name: &[u8]) -> Option<(u8, bool)> {
+    HELP.as_bytes().split(|byte| *byte == b'\n').find_map(|line| {
+        let [b' ', _, _, letter, _, _, names @ ..] = line else { return None };
+        let (long, behind) = split(names, b' ');
+        let is_it = name == long || name == [*letter];
+        is_it.then_some((*letter, behind.get(1) != Some(&b' ')))
+    })
 }
 
 /// The string from that byte on.
-fn rest(argument: Text, from: usize) -> Option<Text> {
-    CStr::from_bytes_with_nul(argument.to_bytes_with_nul().get(from..)?).ok()
+fn rest(argument: Text, from: usize) -> Text {
+    // SAFETY: nobody asks for more than what is behind the last byte, where the NUL is.
+    unsafe { CStr::from_ptr(argument.as_ptr().wrapping_add(from)) }
 }
 
-/// The argument after this one, which is an option's value.
-fn next(request: &mut Request, option: Text, arguments: Arguments) -> Result<Text, Told> {
-    request.command += 1;
-    arguments.get(request.command).ok_or_else(|| misuse(&[b"option '", option.to_bytes(), b"' needs a value"]))
+fn descriptor(digits: &[u8], lowest: c_int) -> Option<c_int> {
+    number(digits, 10).and_then(|fd| c_int::try_from(fd).ok()).filter(|fd| *fd >= lowest)
 }
 
-/// Does what one option says.
-fn set(request: &mut Request, letter: u8, value: Option<Text>) -> Result<(), Told> {
-    let bytes = value.map(CStr::to_bytes).unwrap_or_default();
-    match letter {
-        b'o' => request.output = value,
-        b'e' => request.error = value,
-        b'i' => request.input = value,
-        b'p' => request.pid_file = value,
-        b'C' => request.directory = value,
-        b'r' => request.root = value,
-        b'u' => request.user = value,
-        b'm' => {
-            let mask = number(bytes, 8).and_then(|mask| u32::try_from(mask).ok()).filter(|mask| *mask <= 0o777);
-            request.umask = Some(mask.ok_or_else(|| misuse(&[b"not a umask from 0 to 777: '", bytes, b"'"]))?);
-        }
-        b'k' => {
-            let fd = descriptor(bytes, 0).ok_or_else(|| misuse(&[b"not a descriptor: '", bytes, b"'"]))?;
-            let place = request.keep.get_mut(request.kept);
-            *place.ok_or_else(|| misuse(&[b"more than 64 descriptors to keep"]))? = fd;
-            request.kept += 1;
-        }
-        b'R' => {
-            let fd = descriptor(bytes, 3).ok_or_else(|| misuse(&[b"not a descriptor from 3 on: '", bytes, b"'"]))?;
-            request.ready_fd = Some(fd);
-        }
-        b't' => {
-            let time = milliseconds(bytes);
-            let time = time.ok_or_else(|| misuse(&[b"not a number of seconds above 0: '", bytes, b"'"]))?;
-            request.timeout = Some(time);
-        }
-        b'n' => request.notify = true,
-        b'P' => request.print_pid = true,
-        b'S' => request.if_supervised = true,
-        b'h' => request.print = Some(HELP),
-        _ => request.print = Some(VERSION),
-    }
-    Ok(())
-}
-
-fn descriptor(bytes: &[u8], lowest: c_int) -> Option<c_int> {
-    number(bytes, 10).and_then(|fd| c_int::try_from(fd).ok()).filter(|fd| *fd >= lowest)
-}
-
-/// Seconds, with up to three decimals.
-fn milliseconds(bytes: &[u8]) -> Option<Duration> {
-    let point = bytes.iter().position(|byte| *byte == b'.').unwrap_or(bytes.len());
-    let seconds = number(bytes.get(..point)?, 10).filter(|seconds| *seconds <= u32::MAX.into())?;
-    let decimals = bytes.get(point + 1..).unwrap_or_default();
-    let thousandths = match decimals.len() {
-        0 if point == bytes.len() => 0,
-        1 => number(decimals, 10)? * 100,
-        2 => number(decimals, 10)? * 10,
-        3 => number(decimals, 10)?,
-        _ => return None,
+/// Seconds above 0, with up to three decimals.
+fn milliseconds(bytes: &[u8]) -> Option<u64> {
+    let (seconds, decimals) = split(bytes, b'.');
+    // What the last of the decimals stands for, the point being the first byte of them.
+    let unit = *[0, 0, 100, 10, 1_u8].get(decimals.len())?;
+    let thousandths = match decimals {
+        [] => 0,
+        [_, digits @ ..] => number(digits, 10)? * u64::from(unit),
     };
-    let time = seconds * 1000 + thousandths;
-    (time > 0).then_some(Duration::from_millis(time))
+    let seconds = number(seconds, 10).filter(|seconds| *seconds <= u32::MAX.into())?;
+    Some(seconds * 1000 + thousandths).filter(|time| *time > 0)
 }

@@ -1,189 +1,171 @@
 //! `/etc/passwd` and `/etc/group`, read piece by piece: lines may be of any length. Malformed ones are passed over.
 
-use super::{Entry, MOST_GROUPS, NO_ENTRY, Name, TOO_MANY, Wanted, id};
+use crate::buffer::Buffer;
+use crate::user::{NO_ENTRY, TOO_MANY, User, Wanted, id};
 use core::ffi::{CStr, c_int};
 use untty::{Errno, sys, uninterrupted};
 
 const PASSWD: &CStr = c"/etc/passwd";
 const GROUP: &CStr = c"/etc/group";
 
-pub(super) fn user(wanted: Wanted<'_>) -> Result<Option<Entry>, Errno> {
-    let Some(mut file) = File::open(PASSWD)? else { return Ok(None) };
-    while file.is_at_entry()? {
-        // name:password:uid:gid:...
-        let (name, _, uid, gid) = (file.field()?, file.field()?, file.field()?, file.last_field()?);
-        file.end_line()?;
-        let (Some(name), Some(uid), Some(gid)) = (name, number(uid), number(gid)) else { continue };
-        let found = match &wanted {
-            Wanted::Name(wanted) => wanted.bytes() == name.bytes(),
-            Wanted::Id(wanted) => *wanted == uid,
-        };
-        if found && !name.bytes().is_empty() {
-            return Ok(Some(Entry { name, uid, gid }));
-        }
+/// Finds a user's ids, and the name.
+pub(super) fn user(wanted: Wanted<'_>, user: &mut User) -> Result<(), Errno> {
+    find(PASSWD, true, &mut |file, uid| {
+        let ids = uid.zip(file.number()).filter(|(uid, _)| match wanted {
+            Wanted::Name(wanted) => file.name.bytes() == wanted,
+            Wanted::Id(wanted) => *uid == wanted,
+        });
+        let Some((uid, gid)) = ids else { return false };
+        (user.uid, user.gid) = (uid, gid);
+        user.name.cut(0);
+        user.name.add(file.name.bytes());
+        true
+    })
+}
+
+/// Finds a group's id.
+pub(super) fn group(wanted: &[u8], user: &mut User) -> Result<(), Errno> {
+    find(GROUP, true, &mut |file, gid| {
+        let gid = gid.filter(|_| file.name.bytes() == wanted);
+        user.gid = gid.unwrap_or(user.gid);
+        gid.is_some()
+    })
+}
+
+/// Finds all groups of a user; the one that the user has is one of them.
+pub(super) fn groups(user: &mut User) -> Result<(), Errno> {
+    add_group(user, user.gid);
+    // The C library does not ask here what a line begins with.
+    let is_too_much = find(GROUP, false, &mut |file, gid| match gid {
+        Some(gid) if file.has_member(user.name.bytes()) => !add_group(user, gid),
+        _ => false,
+    });
+    is_too_much.and(Err(TOO_MANY))
+}
+
+/// Adds a group, if it is not there yet; false if there is no room.
+fn add_group(user: &mut User, gid: u32) -> bool {
+    if user.groups().iter().all(|before| *before != gid) {
+        let Some(place) = user.groups.get_mut(user.count) else { return false };
+        *place = gid;
+        user.count += 1;
     }
-    Ok(None)
+    true
 }
 
-pub(super) fn group(name: &Name) -> Result<Option<u32>, Errno> {
-    let Some(mut file) = File::open(GROUP)? else { return Ok(None) };
-    while file.is_at_entry()? {
-        let entry = file.group()?;
-        file.end_line()?;
-        if let Some((found, gid)) = entry {
-            if found.bytes() == name.bytes() {
-                return Ok(Some(gid));
-            }
-        }
+/// Goes through the entries, `name:password:id:...`, until one is the one.
+fn find(path: &CStr, pass_over: bool, is_it: &mut dyn FnMut(&mut File, Option<u32>) -> bool) -> Result<(), Errno> {
+    let mut file = File::open(path);
+    let mut found = false;
+    while !found && file.is_at_entry(pass_over) {
+        let id = file.head();
+        found = is_it(&mut file, id);
+        file.end_line();
     }
-    Ok(None)
-}
-
-/// All groups of that user, and that one.
-pub(super) fn groups_of(name: &Name, gid: u32, groups: &mut [u32; MOST_GROUPS]) -> Result<usize, Errno> {
-    let mut count = 0;
-    let mut add = |gid: u32| {
-        if !groups.get(..count).is_some_and(|before| before.contains(&gid)) {
-            *groups.get_mut(count).ok_or(TOO_MANY)? = gid;
-            count += 1;
-        }
-        Ok(())
-    };
-    add(gid)?;
-    if let Some(mut file) = File::open(GROUP)? {
-        // The C library does not ask here what a line begins with.
-        while !file.is_at_end()? {
-            let entry = file.group()?;
-            let member = file.has_member(name)?;
-            if let Some((_, gid)) = entry.filter(|_| member) {
-                add(gid)?;
-            }
-        }
+    // Ignored: it was only read.
+    let _ = sys::close(file.fd);
+    match file.failed {
+        None if found => Ok(()),
+        failed => Err(failed.unwrap_or(NO_ENTRY)),
     }
-    Ok(count)
 }
 
-fn number(field: Option<Name>) -> Option<u32> {
-    id(field?.bytes())
-}
-
-/// A file that is read byte by byte.
+/// A file that is read byte by byte. One that does not exist, as in a small image, has no entry.
 struct File {
     fd: c_int,
-    buffer: [u8; 512],
+    /// Why it cannot be read, or no further.
+    failed: Option<Errno>,
     at: usize,
     filled: usize,
+    buffer: [u8; 512],
+    name: Buffer,
+    field: Buffer,
 }
 
 impl File {
-    /// `None` when it does not exist: a small image has none.
-    fn open(path: &CStr) -> Result<Option<Self>, Errno> {
-        match uninterrupted(|| sys::open(path, sys::O_RDONLY | sys::O_CLOEXEC, 0)) {
-            Ok(fd) => Ok(Some(Self { fd, buffer: [0; 512], at: 0, filled: 0 })),
-            Err(errno) if errno == NO_ENTRY => Ok(None),
-            Err(errno) => Err(errno),
+    fn open(path: &CStr) -> Self {
+        let opened = uninterrupted(|| sys::open(path, sys::O_RDONLY | sys::O_CLOEXEC, 0));
+        Self {
+            fd: opened.unwrap_or(-1),
+            failed: opened.err(),
+            at: 0,
+            filled: 0,
+            buffer: [0; 512],
+            name: Buffer::new(),
+            field: Buffer::new(),
         }
     }
 
-    fn peek(&mut self) -> Result<Option<u8>, Errno> {
-        if self.at == self.filled {
-            self.at = 0;
-            self.filled = uninterrupted(|| sys::read(self.fd, &mut self.buffer))?;
+    /// The next byte; `None` at the end.
+    fn peek(&mut self) -> Option<u8> {
+        if self.at == self.filled && self.failed.is_none() {
+            let read = uninterrupted(|| sys::read(self.fd, &mut self.buffer));
+            (self.at, self.filled, self.failed) = (0, read.unwrap_or(0), read.err());
         }
-        Ok(self.buffer.get(..self.filled).and_then(|filled| filled.get(self.at)).copied())
+        self.buffer.get(..self.filled)?.get(self.at).copied()
     }
 
-    fn is_at_end(&mut self) -> Result<bool, Errno> {
-        Ok(self.peek()?.is_none())
-    }
-
-    /// Comes to the next entry: past blanks, empty lines, comments, and what names starting with `+` and `-` ask of NIS
-    /// (nsswitch.conf(5), compat), as the C library does. False at the end.
-    fn is_at_entry(&mut self) -> Result<bool, Errno> {
+    /// Comes to the next entry; false at the end. As in the C library, most often that is past blanks, empty lines,
+    /// comments, and what names starting with `+` and `-` ask of NIS (nsswitch.conf(5), compat).
+    fn is_at_entry(&mut self, pass_over: bool) -> bool {
         loop {
-            match self.peek()? {
-                None => return Ok(false),
-                Some(b'#' | b'+' | b'-') => self.end_line()?,
+            match self.peek() {
+                Some(_) if !pass_over => return true,
+                Some(b'#' | b'+' | b'-') => self.end_line(),
                 Some(byte) if byte.is_ascii_whitespace() => self.at += 1,
-                Some(_) => return Ok(true),
+                byte => return byte.is_some(),
             }
         }
     }
 
-    /// The field that begins here, and past its colon. `None` when the line ends before that colon, or when it is too
-    /// long for a name.
-    fn field(&mut self) -> Result<Option<Name>, Errno> {
-        let field = self.last_field()?;
-        // The colon.
-        match self.peek()? {
-            None | Some(b'\n') => return Ok(None),
-            Some(_) => self.at += 1,
-        }
-        Ok(field)
+    /// Reads `name:password:id` and the colon behind it: the id, if there is a name.
+    fn head(&mut self) -> Option<u32> {
+        self.name.cut(0);
+        self.read_field(b':');
+        self.name.add(string(&self.field));
+        let (_password, id) = (self.number(), self.number());
+        id.filter(|_| !self.name.bytes().is_empty())
     }
 
-    /// The field that begins here, up to its colon or the end of the line. `None` when it is too long for a name.
-    fn last_field(&mut self) -> Result<Option<Name>, Errno> {
-        let mut name = Name::new();
-        loop {
-            match self.peek()? {
-                None | Some(b'\n' | b':') => return Ok(name.as_c_str().is_some().then_some(name)),
-                Some(byte) => {
-                    self.at += 1;
-                    name.put(byte);
-                }
-            }
-        }
-    }
-
-    /// name:password:gid:
-    fn group(&mut self) -> Result<Option<(Name, u32)>, Errno> {
-        let (name, _, gid) = (self.field()?, self.field()?, self.last_field()?);
-        if self.peek()? == Some(b':') {
-            self.at += 1;
-        }
-        Ok(name.filter(|name| !name.bytes().is_empty()).zip(number(gid)))
+    fn number(&mut self) -> Option<u32> {
+        self.read_field(b':');
+        id(string(&self.field))
     }
 
     /// Whether a name is among the members, which follow up to the end of the line.
-    fn has_member(&mut self, name: &Name) -> Result<bool, Errno> {
+    fn has_member(&mut self, name: &[u8]) -> bool {
         let mut found = false;
-        let mut member = Name::new();
-        loop {
-            let byte = self.peek()?;
-            if let None | Some(b'\n' | b',') = byte {
-                found |= !member.bytes().is_empty() && member.bytes() == name.bytes();
-                member = Name::new();
+        while self.peek().is_some_and(|byte| byte != b'\n') {
+            self.read_field(b',');
+            found |= string(&self.field).trim_ascii_start() == name;
+        }
+        found
+    }
+
+    /// Reads the field that begins here, and what ends it, but for the end of the line.
+    fn read_field(&mut self, end: u8) {
+        self.field.cut(0);
+        while let Some(byte) = self.peek().filter(|byte| *byte != b'\n') {
+            self.at += 1;
+            if byte == end {
+                break;
             }
-            match byte {
-                None => return Ok(found),
-                Some(byte) => {
-                    self.at += 1;
-                    match byte {
-                        b'\n' => return Ok(found),
-                        b',' => {}
-                        byte if byte.is_ascii_whitespace() && member.bytes().is_empty() => {}
-                        byte => member.put(byte),
-                    }
-                }
-            }
+            self.field.put(byte);
         }
     }
 
-    fn end_line(&mut self) -> Result<(), Errno> {
-        while let Some(byte) = self.peek()? {
+    fn end_line(&mut self) {
+        while let Some(byte) = self.peek() {
             self.at += 1;
             if byte == b'\n' {
                 break;
             }
         }
-        Ok(())
     }
 }
 
-impl Drop for File {
-    fn drop(&mut self) {
-        // Ignored: it was only read.
-        let _ = sys::close(self.fd);
-    }
+/// What is in a field; nothing if it is too long, or has a NUL in it.
+fn string(field: &Buffer) -> &[u8] {
+    let string = field.as_c_str().unwrap_or_default().to_bytes();
+    if string.len() == field.bytes().len() { string } else { b"" }
 }

@@ -2,8 +2,14 @@
 
 #![no_main]
 
+#[allow(dead_code, reason = "the command needs more of it")]
+#[path = "../../../src/bin/untty/buffer.rs"]
+mod buffer;
 #[path = "../users.rs"]
 mod users;
+#[allow(dead_code, reason = "the command needs more of it")]
+#[path = "../../../src/bin/untty/user.rs"]
+mod user;
 
 use std::{env, fs, process};
 
