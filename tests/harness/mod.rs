@@ -13,6 +13,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
+pub mod c;
 pub mod start;
 
 use std::collections::BTreeMap;
