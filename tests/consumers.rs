@@ -6,6 +6,8 @@
 #![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
 mod harness;
+#[path = "consumers/libcs.rs"]
+mod libcs;
 
 use harness::c::{EXPORTS, FLAVOURS, Flavour, finish, prefix, remove_workshop_at_exit, skipped, visit, with};
 use harness::{End, Event, Meeting, ROOT, Scratch, Visitor, Warden, run, stat_fields, succeed};
@@ -25,6 +27,9 @@ fn main() {
             ("rust_without_std_or_libc", rust_without_std_or_libc),
             ("rust_with_tokio", rust_with_tokio),
             ("detaching_inside_a_tokio_runtime_is_refused", detaching_inside_a_tokio_runtime_is_refused),
+            ("every_library_in_every_c_library", libcs::every_library_in_every_c_library),
+            ("what_holds_with_raw_forks_too", libcs::what_holds_with_raw_forks_too),
+            ("what_does_not_hold_with_raw_forks", libcs::what_does_not_hold_with_raw_forks),
         ],
         &[],
     );
