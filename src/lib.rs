@@ -55,10 +55,12 @@
 //! glibc 2.36 and musl 1.2.3 that comes to this:
 //! - with musl, `gettid` is wrong, and what `raise`, `abort` and `pthread_kill` send to the first thread hits the
 //!   **caller**, or whatever has its number by then;
-//! - with glibc, `gettid`, `raise` and `abort` are right (they ask the kernel), but `pthread_kill` of the first thread by another one
-//!   fails (ESRCH), and `setuid` and its like by another one **leave the first thread as it was, and say nothing**;
-//!   with musl they hang, and the caller is killed;
-//! - the death of a daemon that holds a robust mutex is not noticed, and whoever joins its first thread waits for ever;
+//! - with glibc, `gettid`, `raise` and `abort` are right (they ask the kernel), but `pthread_kill` of the first thread
+//!   by another one fails (ESRCH);
+//! - `setuid` and its like, called by another thread, **leave the first one as it was and claim success** with glibc;
+//!   with musl they hang, and kill the caller;
+//! - the death of a daemon that holds a robust mutex is not noticed, and whoever joins its first thread waits for ever
+//!   (so with musl's own fork, too);
 //! - the handlers of the signals that the C library keeps for itself (32 to 34) are reset, unless signals are kept: a
 //!   program with musl that has cancelled a thread before the detach, and cancels another one afterwards, is killed.
 //!
