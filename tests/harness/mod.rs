@@ -13,6 +13,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
+pub mod c;
 pub mod start;
 
 use std::collections::BTreeMap;
@@ -307,19 +308,18 @@ fn warden(command: &[String]) -> ! {
     let null = fs::File::options().write(true).open("/dev/null").expect("/dev/null");
     nix::unistd::dup2_stderr(null).expect("standard error");
     loop {
-        match nix::sys::wait::wait() {
-            Ok(status) => {
-                let (pid, how) = match status {
-                    nix::sys::wait::WaitStatus::Exited(pid, code) => (pid.as_raw(), format!("exited {code}")),
-                    nix::sys::wait::WaitStatus::Signaled(pid, signal, _) => {
-                        (pid.as_raw(), format!("killed {}", signal as i32))
-                    }
-                    _ => continue,
+        let mut status = 0;
+        // SAFETY: an int can be written there. (nix knows no signal above 31, by which a process can end too.)
+        match unsafe { libc::wait(&raw mut status) } {
+            -1 if nix::errno::Errno::last() == nix::errno::Errno::EINTR => {}
+            -1 => break,
+            pid => {
+                let how = match end_of(ExitStatus::from_raw(status)) {
+                    End::Exited(code) => format!("exited {code}"),
+                    End::Killed(signal) => format!("killed {signal}"),
                 };
                 if pid == caller { println!("caller {how}") } else { println!("orphan {pid} {how}") }
             }
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(_) => break,
         }
     }
     println!("none");

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It works with both backends. A program that is to do without a C library too uses the raw one, and has its own
-//! `_start` in place of `main` and of the three C functions below, as `src/bin/untty.rs` does.
+//! `_start` in place of `main` and of the three C functions below, as `tests/consumers/no_libc` and the command do.
 
 #![no_std]
 #![no_main]

@@ -1,0 +1,201 @@
+//! C libraries: the raw library and the one with the libc backend, in programs with glibc and musl, shared and static.
+//! What holds in a program whose daemon was made by raw forks, and what does not, is one program a statement
+//! (`tests/libcs`); the README says it in words.
+
+use super::assert_keeps_the_promise;
+use crate::harness::c::{build_once, finish, prefix, skipped, with, workshop};
+use crate::harness::{End, ROOT, Warden, is_root, run, succeed};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// A library in a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kit {
+    backend: &'static str,
+    compiler: &'static [&'static str],
+}
+
+const GLIBC: &[&str] = &["gcc"];
+const GLIBC_STATIC: &[&str] = &["gcc", "-static"];
+const MUSL: &[&str] = &["musl-gcc"];
+const MUSL_STATIC: &[&str] = &["musl-gcc", "-static"];
+
+impl Kit {
+    fn has_musl(self) -> bool {
+        self.compiler[0] == "musl-gcc"
+    }
+
+    /// The library, if it is there. One with the libc backend is of the C library that it was built for, so musl's
+    /// has to be given (`.ci/libcs` does).
+    fn library(self) -> Option<PathBuf> {
+        if self.backend == "libc" && self.has_musl() {
+            return env::var_os("UNTTY_MUSL_LIBRARY").map(PathBuf::from);
+        }
+        Some(prefix(self.backend).join("lib/libuntty.a"))
+    }
+
+    /// A program, from one file below `tests`.
+    fn program(self, source: &str) -> Command {
+        let directory = workshop().join(format!("{}-{}", self.backend, self.compiler.join("")));
+        let program = directory.join(source.replace(['/', '.'], "-"));
+        build_once(&program, || {
+            fs::create_dir_all(&directory).expect("a directory");
+            let mut command = Command::new(self.compiler[0]);
+            command.args(&self.compiler[1..]).args([
+                "-std=c99",
+                "-pedantic",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-pthread",
+            ]);
+            command.arg("-I").arg(prefix("raw").join("include")).arg("-o").arg(&program);
+            command.arg(Path::new(ROOT).join("tests").join(source)).arg(self.library().expect("the library"));
+            succeed(&mut command);
+        });
+        Command::new(program)
+    }
+}
+
+/// All that can be had here; what cannot, is said.
+fn kits() -> Vec<Kit> {
+    let mut kits = Vec::new();
+    let musl = Command::new("musl-gcc").arg("--version").output().is_ok();
+    for backend in ["libc", "raw"] {
+        for compiler in [GLIBC, GLIBC_STATIC, MUSL, MUSL_STATIC] {
+            let kit = Kit { backend, compiler };
+            if kit.has_musl() && !musl {
+                skipped(&format!("{kit:?}"), "there is no musl-gcc");
+            } else if kit.library().is_none() {
+                skipped(&format!("{kit:?}"), "UNTTY_MUSL_LIBRARY names no library that was built for musl");
+            } else {
+                kits.push(kit);
+            }
+        }
+    }
+    kits
+}
+
+pub(crate) fn every_library_in_every_c_library() {
+    for kit in kits() {
+        assert_keeps_the_promise(&|arguments| with(kit.program("consumers/consumer.c"), arguments));
+    }
+}
+
+/// How the program's caller and daemon have to end, and what is said.
+type Ends = (End, End);
+const WELL: Ends = (End::Exited(0), End::Exited(0));
+
+fn assert_ends(kit: Kit, statement: &str, (caller, daemon): Ends, said: &[&str]) {
+    let (end, output, orphans) = finish(&kit.program(&format!("libcs/{statement}.c")));
+    let last = orphans.last().expect("a daemon");
+    assert_eq!(
+        (end, last.1, output),
+        (caller, daemon, said.iter().map(ToString::to_string).collect()),
+        "{kit:?}: {statement}"
+    );
+}
+
+/// Whoever has made the forks.
+pub(crate) fn what_holds_with_raw_forks_too() {
+    for kit in kits() {
+        let holds = |statement, said: &[&str]| assert_ends(kit, statement, WELL, said);
+        holds("getpid", &["the daemon: its own", "the caller: its own"]);
+        holds("malloc", &["the daemon: whole", "the caller: whole"]);
+        holds("stdio", &["from before, the daemon", "from before, the caller"]);
+        holds("kill", &["kill: got it", "sigqueue: got it"]);
+        holds("fork", &["fork: whole", "system: 5"]);
+        holds("exec", &["raise: got it"]);
+        holds("threads", &["threads: whole"]);
+    }
+}
+
+/// What the C library's own forks give. Where a C library is not one of those that this has been recorded with, what
+/// it does wrong after raw forks is its own affair; the right thing is always right.
+pub(crate) fn what_does_not_hold_with_raw_forks() {
+    for kit in kits() {
+        if kit.backend == "libc" {
+            with_the_c_librarys_forks(kit);
+        } else if !is_recorded(kit) {
+            skipped(&format!("what does not hold: {kit:?}"), "recorded with glibc 2.36 and musl 1.2.3");
+        } else if kit.has_musl() {
+            with_raw_forks_in_musl(kit);
+        } else {
+            with_raw_forks_in_glibc(kit);
+        }
+    }
+}
+
+fn is_recorded(kit: Kit) -> bool {
+    if !kit.has_musl() {
+        return run(Command::new("getconf").arg("GNU_LIBC_VERSION")).1.trim_end() == "glibc 2.36";
+    }
+    // musl's loader tells its version to whoever calls it without a program.
+    let loader = format!("/lib/ld-musl-{}.so.1", env::consts::ARCH);
+    Path::new(&loader).exists() && run(&mut Command::new(loader)).2.contains("Version 1.2.3")
+}
+
+fn with_the_c_librarys_forks(kit: Kit) {
+    let says = |statement, said: &[&str]| assert_ends(kit, statement, WELL, said);
+    says("atfork", &["the daemon: 2 0 2", "the caller: 1 1 0"]);
+    says("raise", &["the daemon: got it", "the caller: nothing"]);
+    assert_ends(kit, "abort", (End::Exited(0), End::Killed(libc::SIGABRT)), &[]);
+    says("gettid", &["gettid: its own"]);
+    says("pthread_kill", &["the daemon: got it, and the sender was told 0", "the caller: nothing"]);
+    says("robust", &["the caller: its owner is dead"]);
+    says("cancel", &["the daemon's thread: cancelled"]);
+    if is_root() {
+        says("setuid", &["setuid: 0", "the first thread: changed"]);
+    }
+    // musl 1.2.3's own fork forgets that the kernel has to tell of the first thread's end.
+    if !kit.has_musl() {
+        says("join", &["joined"]);
+    } else if is_recorded(kit) {
+        says("join", &["never joined"]);
+    }
+}
+
+fn with_raw_forks_in_glibc(kit: Kit) {
+    let says = |statement, said: &[&str]| assert_ends(kit, statement, WELL, said);
+    says("atfork", &["the daemon: 0 0 0", "the caller: 0 0 0"]);
+    // It asks the kernel.
+    says("raise", &["the daemon: got it", "the caller: nothing"]);
+    assert_ends(kit, "abort", (End::Exited(0), End::Killed(libc::SIGABRT)), &[]);
+    says("gettid", &["gettid: its own"]);
+    says("cancel", &["the daemon's thread: cancelled"]);
+    // It remembers.
+    let esrch = "the daemon: nothing, and the sender was told 3";
+    says("pthread_kill", &[esrch, "the caller: nothing"]);
+    says("robust", &["the caller: taken"]);
+    says("join", &["never joined"]);
+    if is_root() {
+        says("setuid", &["setuid: 0", "the first thread: still root"]);
+    } else {
+        skipped("setuid", "only root may become somebody else");
+    }
+}
+
+fn with_raw_forks_in_musl(kit: Kit) {
+    let says = |statement, said: &[&str]| assert_ends(kit, statement, WELL, said);
+    says("atfork", &["the daemon: 0 0 0", "the caller: 0 0 0"]);
+    // It remembers the caller's id, and the caller gets what is meant for the daemon.
+    says("raise", &["the daemon: nothing", "the caller: got it"]);
+    assert_ends(kit, "abort", (End::Killed(libc::SIGABRT), End::Killed(libc::SIGSEGV)), &[]);
+    says("gettid", &["gettid: another's"]);
+    says("pthread_kill", &["the daemon: nothing, and the sender was told 0", "the caller: got it"]);
+    says("robust", &["the caller: taken"]);
+    says("join", &["never joined"]);
+    // Its signal for cancelling is 33, and the handler is gone, unless signals are kept.
+    assert_ends(kit, "cancel", (End::Exited(0), End::Killed(33)), &[]);
+    let (end, output, _) = finish(&with(kit.program("libcs/cancel.c"), &["keep"]));
+    assert_eq!((end, output), (End::Exited(0), vec!["the daemon's thread: cancelled".to_owned()]), "{kit:?}");
+    if is_root() {
+        // Its signal for calls in all threads is 34: the caller gets it, and the daemon waits for ever.
+        let mut warden = Warden::start(&kit.program("libcs/setuid.c"));
+        assert_eq!(warden.caller(), End::Killed(34), "{kit:?}");
+        assert_eq!(warden.living().len(), 1, "{kit:?}: the daemon, which the warden ends");
+    } else {
+        skipped("setuid", "only root may become somebody else");
+    }
+}
