@@ -78,6 +78,7 @@ fn main() {
             ("user_without_privileges_is_refused", user_without_privileges_is_refused),
             ("root_is_changed_when_the_files_are_open", root_is_changed_when_the_files_are_open),
             ("log_is_opened_anew_in_its_place", log_is_opened_anew_in_its_place),
+            ("log_grows_beyond_2_gib", log_grows_beyond_2_gib),
             ("example_shortest", example_shortest),
             ("example_tcp_server", example_tcp_server),
             ("example_keep_fd", example_keep_fd),
@@ -1524,14 +1525,23 @@ fn user_and_groups_are_as_asked() {
         return skipped("user_and_groups_are_as_asked", "only root may become somebody else");
     }
     for flavour in flavours() {
-        for (mode, groups) in [("user", " 4 70000"), ("user alone", "")] {
+        // Numbers that have more than 16 bits, and the largest that there is.
+        for (mode, groups) in [("user", "4 70002 4294967294"), ("user alone", "")] {
             let scratch = Scratch::new();
             let meeting = Meeting::new(&scratch);
             fs::set_permissions(meeting.path(), fs::Permissions::from_mode(0o777)).expect("the socket's mode");
             let mut warden = Warden::start(&with(flavour.program("powers"), &[mode, meeting.path()]));
-            let line = meeting.daemon().line();
-            assert_eq!(line, Some(format!("12345 12345 12345 23456 23456 23456 groups{groups}")), "{flavour:?}");
+            let mut daemon = meeting.daemon();
+            let line = format!("70000 70000 70000 70001 70001 70001 groups {groups}");
+            assert_eq!(daemon.line().as_deref(), Some(line.trim_end()), "{flavour:?}");
             assert_eq!(warden.caller(), End::Exited(0));
+            let [pid] = warden.living()[..] else { panic!("one daemon, not {:?}", warden.living()) };
+            let status = read(&format!("/proc/{pid}/status"));
+            let kernel = ["Uid:", "Gid:", "Groups:"].map(|key| {
+                let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the kernel says it");
+                line.split_whitespace().collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(kernel, ["70000 70000 70000 70000", "70001 70001 70001 70001", groups], "{flavour:?}");
         }
     }
 }
@@ -1598,6 +1608,20 @@ fn log_is_opened_anew_in_its_place() {
             assert_eq!(fs::metadata(&path).expect("a new one").mode() & 0o7777, 0o640, "less the umask of 027");
         }
         assert_eq!(read(&path), "");
+    }
+}
+
+/// Machines of 32 bits have calls that end there.
+fn log_grows_beyond_2_gib() {
+    const LARGE: u64 = 3 << 30;
+    for flavour in flavours() {
+        let scratch = Scratch::new();
+        let (path, meeting) = (scratch.file("log"), Meeting::new(&scratch));
+        fs::File::create(&path).and_then(|file| file.set_len(LARGE)).expect("a large file with nothing in it");
+        let mut warden = Warden::start(&with(flavour.program("log"), &[&path, meeting.path()]));
+        assert_eq!((warden.caller(), warden.output()), (End::Exited(0), vec![]), "{flavour:?}");
+        assert!(meeting.daemon().line().is_some(), "it has written");
+        assert_eq!(fs::metadata(&path).expect("the log").len(), LARGE + 2 * "round 0\n".len() as u64, "{flavour:?}");
     }
 }
 
