@@ -8,8 +8,8 @@
 mod harness;
 
 use harness::c::{
-    EXPORTS, FLAVOURS, Flavour, STRICT, backends, finish, first_line, flavours, prefix, remove_workshop_at_exit, skipped,
-    terminate, visit, with, workshop,
+    EXPORTS, FLAVOURS, Flavour, STRICT, backends, finish, first_line, flavours, has_backend, prefix,
+    remove_workshop_at_exit, skipped, terminate, visit, with, workshop,
 };
 use harness::{
     End, Meeting, PATIENCE, ROOT, Scratch, State, Visitor, Warden, differences, is_root, make, run, succeed,
@@ -78,6 +78,7 @@ fn main() {
             ("user_without_privileges_is_refused", user_without_privileges_is_refused),
             ("root_is_changed_when_the_files_are_open", root_is_changed_when_the_files_are_open),
             ("log_is_opened_anew_in_its_place", log_is_opened_anew_in_its_place),
+            ("log_grows_beyond_2_gib", log_grows_beyond_2_gib),
             ("example_shortest", example_shortest),
             ("example_tcp_server", example_tcp_server),
             ("example_keep_fd", example_keep_fd),
@@ -204,7 +205,7 @@ fn header_is_clean_cxx() {
 
 fn install_puts_exactly_the_promised_files() {
     let version = env!("CARGO_PKG_VERSION");
-    for backend in backends().iter().copied() {
+    for backend in backends() {
         let scratch = Scratch::new();
         let stage = scratch.file("stage");
         make(&["install".into(), format!("BACKEND={backend}"), "PREFIX=/opt/x".into(), format!("DESTDIR={stage}")]);
@@ -278,7 +279,7 @@ fn unversioned(name: &str) -> String {
 
 fn libraries_export_exactly_the_promised_names() {
     let promised: BTreeSet<String> = EXPORTS.iter().map(ToString::to_string).collect();
-    for backend in backends().iter().copied() {
+    for backend in backends() {
         assert_eq!(symbols(backend, "libuntty.a", &["-g", "--defined-only"]), promised, "{backend}");
         assert_eq!(symbols(backend, "libuntty.so", &["-D", "--defined-only"]), promised, "{backend}");
     }
@@ -289,7 +290,7 @@ fn libraries_export_exactly_the_promised_names() {
 }
 
 fn raw_libraries_need_no_symbol() {
-    if !backends().contains(&"raw") {
+    if !has_backend("raw") {
         return skipped("raw_libraries_need_no_symbol", "the raw backend is not for this machine");
     }
     assert_eq!(symbols("raw", "libuntty.a", &["-u"]), BTreeSet::new());
@@ -297,7 +298,7 @@ fn raw_libraries_need_no_symbol() {
 }
 
 fn libraries_have_no_state_and_few_needs() {
-    for backend in backends().iter().copied() {
+    for backend in backends() {
         let library = prefix(backend).join("lib");
         let sizes = succeed(Command::new("size").arg("-A").arg(library.join("libuntty.a")));
         for line in sizes.lines() {
@@ -1333,14 +1334,23 @@ fn user_and_groups_are_as_asked() {
         return skipped("user_and_groups_are_as_asked", "only root may become somebody else");
     }
     for flavour in flavours() {
-        for (mode, groups) in [("user", " 4 70000"), ("user alone", "")] {
+        // Numbers that have more than 16 bits, and the largest that there is.
+        for (mode, groups) in [("user", "4 70002 4294967294"), ("user alone", "")] {
             let scratch = Scratch::new();
             let meeting = Meeting::new(&scratch);
             fs::set_permissions(meeting.path(), fs::Permissions::from_mode(0o777)).expect("the socket's mode");
             let mut warden = Warden::start(&with(flavour.program("powers"), &[mode, meeting.path()]));
-            let line = meeting.daemon().line();
-            assert_eq!(line, Some(format!("12345 12345 12345 23456 23456 23456 groups{groups}")), "{flavour:?}");
+            let mut daemon = meeting.daemon();
+            let line = format!("70000 70000 70000 70001 70001 70001 groups {groups}");
+            assert_eq!(daemon.line().as_deref(), Some(line.trim_end()), "{flavour:?}");
             assert_eq!(warden.caller(), End::Exited(0));
+            let [pid] = warden.living()[..] else { panic!("one daemon, not {:?}", warden.living()) };
+            let status = read(&format!("/proc/{pid}/status"));
+            let kernel = ["Uid:", "Gid:", "Groups:"].map(|key| {
+                let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the kernel says it");
+                line.split_whitespace().collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(kernel, ["70000 70000 70000 70000", "70001 70001 70001 70001", groups], "{flavour:?}");
         }
     }
 }
@@ -1407,6 +1417,20 @@ fn log_is_opened_anew_in_its_place() {
             assert_eq!(fs::metadata(&path).expect("a new one").mode() & 0o7777, 0o640, "less the umask of 027");
         }
         assert_eq!(read(&path), "");
+    }
+}
+
+/// Machines of 32 bits have calls that end there.
+fn log_grows_beyond_2_gib() {
+    const LARGE: u64 = 3 << 30;
+    for flavour in flavours() {
+        let scratch = Scratch::new();
+        let (path, meeting) = (scratch.file("log"), Meeting::new(&scratch));
+        fs::File::create(&path).and_then(|file| file.set_len(LARGE)).expect("a large file with nothing in it");
+        let mut warden = Warden::start(&with(flavour.program("log"), &[&path, meeting.path()]));
+        assert_eq!((warden.caller(), warden.output()), (End::Exited(0), vec![]), "{flavour:?}");
+        assert!(meeting.daemon().line().is_some(), "it has written");
+        assert_eq!(fs::metadata(&path).expect("the log").len(), LARGE + 2 * "round 0\n".len() as u64, "{flavour:?}");
     }
 }
 
@@ -1688,7 +1712,7 @@ fn example_of_the_manual() {
     let scratch = Scratch::new();
     let source = scratch.file("exampled.c");
     fs::write(&source, code_of_the_manual()).expect("a file");
-    for backend in backends().iter().copied() {
+    for backend in backends() {
         let program = scratch.file(&format!("exampled-{backend}"));
         let mut compiler = Command::new("gcc");
         let prefix = prefix(backend);
@@ -1724,7 +1748,7 @@ fn assert_says_who_it_is(command: &Command, rest: &str) {
 }
 
 fn example_freestanding() {
-    if !backends().contains(&"raw") {
+    if !has_backend("raw") {
         return skipped("example_freestanding", "the raw backend is not for this machine");
     }
     let flavour = Flavour { backend: "raw", shared: false };

@@ -13,6 +13,12 @@ pub use libc::{
     O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY,
 };
 
+// glibc has two of each on 32-bit machines, one of them for files below 2 GiB with small inode numbers.
+#[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
+use libc::{fstat as fstat64, lstat as lstat64, open as open64, stat as stat64};
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+use libc::{fstat64, lstat64, open64, stat64};
+
 /// Signals that the C library keeps for itself (glibc: thread cancellation and setuid in all threads; musl: one more).
 pub const fn reserved_signals() -> SignalSet {
     if cfg!(target_env = "musl") { 0b111 << 31 } else { 0b11 << 31 }
@@ -59,7 +65,7 @@ pub fn unshare(flags: c_int) -> Result<(), Errno> {
 /// `openat(AT_FDCWD, path, flags, mode)`
 pub fn open(path: &CStr, flags: c_int, mode: c_uint) -> Result<c_int, Errno> {
     // SAFETY: the path is a valid string.
-    check(unsafe { libc::open(path.as_ptr(), flags, mode) })
+    check(unsafe { open64(path.as_ptr(), flags, mode) })
 }
 
 /// `close(fd)`
@@ -220,9 +226,9 @@ pub fn getdents64(fd: c_int, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, Er
 
 /// `fstat(fd)`
 pub fn fstat(fd: c_int) -> Result<Stat, Errno> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    let mut stat = MaybeUninit::<stat64>::uninit();
     // SAFETY: a struct stat can be written there.
-    check(unsafe { libc::fstat(fd, stat.as_mut_ptr()) })?;
+    check(unsafe { fstat64(fd, stat.as_mut_ptr()) })?;
     // SAFETY: fstat succeeded and filled it.
     Ok(from_libc(&unsafe { stat.assume_init() }))
 }
@@ -239,18 +245,18 @@ pub fn file_system_type(fd: c_int) -> Result<usize, Errno> {
 
 /// `stat(path)`
 pub fn stat(path: &CStr) -> Result<Stat, Errno> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    let mut stat = MaybeUninit::<stat64>::uninit();
     // SAFETY: the path is a valid string, and a struct stat can be written there.
-    check(unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) })?;
+    check(unsafe { stat64(path.as_ptr(), stat.as_mut_ptr()) })?;
     // SAFETY: stat succeeded and filled it.
     Ok(from_libc(&unsafe { stat.assume_init() }))
 }
 
 /// `lstat(path)`: of a symbolic link, the link itself.
 pub fn lstat(path: &CStr) -> Result<Stat, Errno> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    let mut stat = MaybeUninit::<stat64>::uninit();
     // SAFETY: the path is a valid string, and a struct stat can be written there.
-    check(unsafe { libc::lstat(path.as_ptr(), stat.as_mut_ptr()) })?;
+    check(unsafe { lstat64(path.as_ptr(), stat.as_mut_ptr()) })?;
     // SAFETY: lstat succeeded and filled it.
     Ok(from_libc(&unsafe { stat.assume_init() }))
 }
@@ -258,7 +264,7 @@ pub fn lstat(path: &CStr) -> Result<Stat, Errno> {
 /// The members are of other widths on other targets.
 #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "true on some targets only")]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the kernel's numbers, unsigned everywhere")]
-fn from_libc(stat: &libc::stat) -> Stat {
+fn from_libc(stat: &stat64) -> Stat {
     Stat {
         mode: stat.st_mode as u32,
         device: stat.st_rdev as u64,

@@ -1,6 +1,6 @@
-/* Runs qemu-user so that the program in it can be told that it has one thread.
+/* Takes another machine's program's place and runs it in qemu-user, which is told that the program has one thread.
  *
- *     alone QEMU [OPTION]... PROGRAM [ARG]...
+ *     cc -DQEMU='"/usr/bin/qemu-arm-static"' -DLIBRARIES='"/usr/arm-linux-gnueabihf"' -DPROGRAM='"/path"' alone.c
  *
  * unshare(CLONE_THREAD) asks the kernel whether the process has more threads. In qemu-user it always has: one of qemu's
  * own, which the program knows nothing of. So a filter answers that very question in the kernel's place, with 0, which is
@@ -14,6 +14,8 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -32,17 +34,22 @@ int main(int argc, char **argv) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog filter = {sizeof code / sizeof code[0], code};
-    if (argc < 3) {
-        fprintf(stderr, "usage: alone QEMU [OPTION]... PROGRAM [ARG]...\n");
+    char **arguments = calloc((size_t)argc + 5, sizeof *arguments);
+    if (arguments == NULL || argc == 0) {
         return 125;
     }
+    arguments[0] = QEMU;
+    arguments[1] = "-L";
+    arguments[2] = LIBRARIES;
+    arguments[3] = PROGRAM;
+    memcpy(arguments + 4, argv + 1, (size_t)argc * sizeof *arguments); /* with the NULL */
     /* As root, no_new_privs is not needed, and would be seen by what runs. */
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0 &&
         (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)) {
         perror("alone: a filter");
         return 125;
     }
-    execvp(argv[1], argv + 1);
-    perror(argv[1]);
+    execv(QEMU, arguments);
+    perror(QEMU);
     return 125;
 }

@@ -14,6 +14,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* glibc's own programs on 32-bit machines may open without it, and then a file ends at 2 GiB. No state to compare. */
+#ifdef __O_LARGEFILE
+#define LARGE_FILE __O_LARGEFILE
+#else
+#define LARGE_FILE 0
+#endif
+
 struct text {
     char bytes[32768];
     size_t length;
@@ -66,7 +73,7 @@ static inline void observe(struct text *text) {
         struct stat stat;
         if (fcntl(number, F_GETFD) >= 0 && fstat(number, &stat) == 0) {
             add(text, "fd %04d\t%lx:%lx:%lx %d %o\n", number, (unsigned long)stat.st_dev, (unsigned long)stat.st_ino,
-                (unsigned long)stat.st_rdev, fcntl(number, F_GETFD), (unsigned)fcntl(number, F_GETFL));
+                (unsigned long)stat.st_rdev, fcntl(number, F_GETFD), (unsigned)(fcntl(number, F_GETFL) & ~LARGE_FILE));
         }
     }
 }

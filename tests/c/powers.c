@@ -39,15 +39,15 @@ static void say_where(int call, const char *log) {
 }
 
 int main(int argc, char **argv) {
-    static const uint32_t groups[] = {70000, 4};
+    static const uint32_t groups[] = {70002, 4, 4294967294}; /* more than 16 bits hold */
     const char *mode = argc > 1 ? argv[1] : "";
     int call;
     if ((is(mode, "user") || is(mode, "user alone")) && argc == 3) {
         options.flags = UNTTY_SET_USER;
-        options.uid = 12345;
-        options.gid = 23456;
+        options.uid = 70000;
+        options.gid = 70001;
         options.groups = groups;
-        options.group_count = is(mode, "user") ? 2 : 0;
+        options.group_count = is(mode, "user") ? 3 : 0;
         detach(NULL);
         call = call_the_test(argv[2]);
         say_who(call);
