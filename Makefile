@@ -82,7 +82,7 @@ $(out)/libuntty.a: $(out)/untty.o
 
 # -z defs: a path that panics calls a function that does not exist (src/lib.rs), and this link fails.
 $(out)/libuntty.so.$(version): $(out)/untty.o untty.map
-	$(CC) -shared -nostdlib -o $@ $< $(libs_$(BACKEND)) -Wl,-soname,libuntty.so.$(major) -Wl,-z,defs -Wl,-z,relro,-z,now \
+	$(CC) $(LDFLAGS) -shared -nostdlib -o $@ $< $(libs_$(BACKEND)) -Wl,-soname,libuntty.so.$(major) -Wl,-z,defs -Wl,-z,relro,-z,now \
 	    -Wl,-z,noexecstack -Wl,--version-script=untty.map -Wl,--build-id=none -Wl,-O1 -Wl,-s
 	ln -sf $(@F) $(out)/libuntty.so.$(major)
 	ln -sf $(@F) $(out)/libuntty.so
@@ -95,6 +95,7 @@ $(out)/untty: $(sources)
 below_prefix = $(subst |,,$(subst |$(PREFIX)/,$${prefix}/,|$(1)))
 
 $(out)/untty.pc: untty.pc.in Cargo.toml Makefile FORCE
+	mkdir -p $(out)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(call below_prefix,$(LIBDIR))|' \
 	    -e 's|@INCLUDEDIR@|$(call below_prefix,$(INCLUDEDIR))|' -e 's|@VERSION@|$(version)|' $< > $@
 

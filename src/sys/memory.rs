@@ -3,7 +3,12 @@
 //! Volatile accesses keep the compiler from recognising a loop as the very function that it is in. They are small, not
 //! fast: nothing here moves more than a path.
 
+use core::arch::global_asm;
 use core::ffi::{c_char, c_int, c_void};
+
+// rustc exports every no_mangle function from a cdylib, which is how cargo-c builds. A program must not get its memcpy
+// from here.
+global_asm!(".hidden memcpy, memmove, memset, memcmp, bcmp, strlen");
 
 /// # Safety
 /// As in C.
