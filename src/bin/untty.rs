@@ -260,7 +260,19 @@ mod start_file {
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
+#[cfg(not(untty_panic_handler))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     sys::exit(UNTTY_FAILED)
+}
+
+/// As it is installed: no path panics, and this proves it, as in the library.
+#[cfg(untty_panic_handler)]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        fn untty_has_a_path_that_panics() -> !;
+    }
+    // SAFETY: never reached, because never linked.
+    unsafe { untty_has_a_path_that_panics() }
 }

@@ -35,7 +35,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PROCESSES = 8, CALLS = 256, PAINTED = 64 * 1024, RED_ZONE = 128, PATIENCE = 120 };
+enum { PROCESSES = 8, CALLS = 256, PAINTED = 64 * 1024, RED_ZONE = 128, PATIENCE = 300 };
 
 struct call {
     unsigned long entry; /* the function */
@@ -49,8 +49,7 @@ struct process {
     unsigned long base, lowest, painted; /* painted: everything below is */
     struct call calls[CALLS];
     int depth;
-    struct user_regs_struct before; /* the registers before the step */
-    unsigned char code[8];          /* and the instruction */
+    struct user_regs_struct before, now; /* the registers at the last two stops */
     unsigned long used;             /* the most that any stretch between two marks has used */
     unsigned long deepest_ip;
     struct call deepest[CALLS];
@@ -126,9 +125,10 @@ static unsigned long lowest_written(const struct process *process) {
 
 /* Between two marks */
 
-/* 0 when it has been killed meanwhile. */
-static int registers(const struct process *process, struct user_regs_struct *registers) {
-    if (ptrace(PTRACE_GETREGS, process->pid, NULL, registers) == 0) {
+/* The registers at this stop. 0 when it has been killed meanwhile. */
+static int look(struct process *process) {
+    process->before = process->now;
+    if (ptrace(PTRACE_GETREGS, process->pid, NULL, &process->now) == 0) {
         return 1;
     }
     if (errno != ESRCH) {
@@ -136,6 +136,30 @@ static int registers(const struct process *process, struct user_regs_struct *reg
     }
     return 0;
 }
+
+/* The first bytes of the instruction there. Code does not change, so what has been read is kept. */
+static const unsigned char *code_at(const struct process *process, unsigned long address) {
+    static struct {
+        unsigned long address;
+        unsigned char bytes[sizeof(long)];
+    } known[1 << 14];
+    const unsigned long place = address % (sizeof known / sizeof known[0]);
+    if (known[place].address != address) {
+        long word = ptrace(PTRACE_PEEKTEXT, process->pid, (void *)address, NULL);
+        known[place].address = address;
+        memcpy(known[place].bytes, &word, sizeof word);
+    }
+    return known[place].bytes;
+}
+
+static int is_call(const unsigned char *code) {
+    const unsigned char *rest = (code[0] & 0xf0) == 0x40 ? code + 1 : code; /* a REX prefix */
+    return code[0] == 0xe8 || (rest[0] == 0xff && (rest[1] & 0x38) == 0x10);
+}
+
+static int is_system_call(const unsigned char *code) { return code[0] == 0x0f && code[1] == 0x05; }
+
+static int is_mark(const unsigned char *code) { return code[0] == 0xcc; }
 
 static void look_deep(struct process *process, unsigned long lowest, unsigned long ip) {
     process->lowest = lowest;
@@ -151,14 +175,10 @@ static void look_deep(struct process *process, unsigned long lowest, unsigned lo
 }
 
 static void begin(struct process *process) {
-    struct user_regs_struct now;
-    if (!registers(process, &now)) {
-        return;
-    }
-    process->base = process->lowest = now.rsp;
+    process->base = process->lowest = process->now.rsp;
     process->depth = 0;
     process->state = COUNTS;
-    paint(process, now.rsp);
+    paint(process, process->now.rsp);
 }
 
 static void end(struct process *process) {
@@ -177,40 +197,33 @@ static void end(struct process *process) {
 
 /* A step has been made: where has it led? */
 static void count_step(struct process *process) {
-    struct user_regs_struct now;
-    if (!registers(process, &now)) {
-        return;
-    }
+    const struct user_regs_struct *now = &process->now;
     steps++;
-    while (process->depth > 0 && now.rsp > process->calls[process->depth - 1].stack) {
+    while (process->depth > 0 && now->rsp > process->calls[process->depth - 1].stack) {
         process->depth--; /* it has returned */
     }
-    if (now.rsp == process->before.rsp - 8 &&
-        (process->code[0] == 0xe8 || (process->code[0] == 0xff && (process->code[1] & 0x38) == 0x10) ||
-         ((process->code[0] & 0xf0) == 0x40 && process->code[1] == 0xff && (process->code[2] & 0x38) == 0x10))) {
+    if (now->rsp == process->before.rsp - 8 && is_call(code_at(process, process->before.rip))) {
         if (process->depth == CALLS) {
             fprintf(stderr, "too many calls in each other\n");
             exit(2);
         }
-        process->calls[process->depth++] = (struct call){now.rip, now.rsp};
+        process->calls[process->depth++] = (struct call){now->rip, now->rsp};
     }
-    if (now.rsp < process->lowest) {
-        look_deep(process, now.rsp, now.rip);
+    if (now->rsp < process->lowest) {
+        look_deep(process, now->rsp, now->rip);
     }
 }
 
-/* Before a step: the instruction, and whether it asks for memory. */
+/* Before a step: does it ask for memory? Or for rest, so that nothing more will come? */
 static void look_ahead(struct process *process) {
-    long word, call;
-    if (!registers(process, &process->before)) {
+    const unsigned long number = process->now.rax;
+    if (!is_system_call(code_at(process, process->now.rip))) {
         return;
     }
-    word = ptrace(PTRACE_PEEKTEXT, process->pid, (void *)process->before.rip, NULL);
-    memcpy(process->code, &word, sizeof process->code);
-    call = (long)process->before.rax;
-    if (process->code[0] == 0x0f && process->code[1] == 0x05 &&
-        (call == SYS_brk || call == SYS_mmap || call == SYS_mremap)) {
-        process->memory_calls++;
+    process->memory_calls += number == SYS_brk || number == SYS_mmap || number == SYS_mremap;
+    if (number == SYS_pause) {
+        end(process);
+        process->state = RESTS;
     }
 }
 
@@ -228,12 +241,9 @@ static void go_on(struct process *process, int signal_number) {
 
 /* A child goes on when both it and its parent have been heard of, in either order. */
 static void start_child(struct process *child) {
-    if (child->state == COUNTS) {
-        struct user_regs_struct now;
-        if (registers(child, &now)) {
-            paint(child, now.rsp - RED_ZONE);
-            look_deep(child, now.rsp, now.rip);
-        }
+    if (child->state == COUNTS && look(child)) {
+        paint(child, child->now.rsp - RED_ZONE);
+        look_deep(child, child->now.rsp, child->now.rip);
     }
     go_on(child, 0);
 }
@@ -241,6 +251,9 @@ static void start_child(struct process *child) {
 static void adopt(const struct process *parent, pid_t pid) {
     struct process *child = process_of(pid);
     child->parent = parent->pid;
+    if (child->state == GONE) {
+        return;
+    }
     child->state = parent->state;
     child->base = parent->base;
     memcpy(child->calls, parent->calls, sizeof child->calls);
@@ -252,20 +265,16 @@ static void adopt(const struct process *parent, pid_t pid) {
 
 /* A trap of the program's own: a mark. */
 static void marked(struct process *process) {
-    struct user_regs_struct now;
-    if (!registers(process, &now)) {
-        return;
-    }
-    if (now.rax != MARK_MAGIC) {
+    if (process->now.rax != MARK_MAGIC) {
         fprintf(stderr, "a breakpoint that is no mark\n");
         exit(2);
     }
-    if (now.rdi == MARK_BEGIN) {
+    if (process->now.rdi == MARK_BEGIN) {
         begin(process);
     } else {
         end(process);
     }
-    if (now.rdi == MARK_REST) {
+    if (process->now.rdi == MARK_REST) {
         process->state = RESTS;
     }
 }
@@ -273,34 +282,29 @@ static void marked(struct process *process) {
 static void stopped(struct process *process, int status, int from_entry) {
     int signal_number = WSTOPSIG(status), event = status >> 16;
     unsigned long message = 0;
-    siginfo_t information;
+    if (!look(process)) {
+        return;
+    }
     if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
         ptrace(PTRACE_GETEVENTMSG, process->pid, NULL, &message);
         adopt(process, (pid_t)message);
-        go_on(process, 0);
     } else if (event == PTRACE_EVENT_EXEC) {
         if (process != processes) {
             process->state = RESTS; /* the daemon, as another program */
         } else if (from_entry) {
             begin(process);
         }
-        go_on(process, 0);
     } else if (event == PTRACE_EVENT_EXIT) {
         end(process);
-        go_on(process, 0);
-    } else if (signal_number == SIGTRAP) {
-        if (ptrace(PTRACE_GETSIGINFO, process->pid, NULL, &information) < 0) {
-            return; /* killed meanwhile */
-        }
-        if (information.si_code == SI_KERNEL) {
-            marked(process);
-        } else if (process->state == COUNTS) {
-            count_step(process);
-        }
-        go_on(process, 0);
-    } else {
+    } else if (signal_number != SIGTRAP) {
         go_on(process, signal_number);
+        return;
+    } else if (process->state != COUNTS || is_mark(code_at(process, process->before.rip))) {
+        marked(process);
+    } else {
+        count_step(process);
     }
+    go_on(process, 0);
 }
 
 static void deny(long number) {
