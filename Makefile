@@ -71,8 +71,9 @@ $(out)/libuntty.so.$(version): $(out)/untty.o untty.map
 	ln -sf $(@F) $(out)/libuntty.so.$(major)
 	ln -sf $(@F) $(out)/libuntty.so
 
+# A path that panics does not link here either.
 $(out)/untty: $(sources)
-	$(CARGO) build $(cargo_flags) --release --bin untty --features $(BACKEND)
+	$(CARGO) rustc $(cargo_flags) --release --bin untty --features $(BACKEND) -- --cfg untty_panic_handler
 	cp $(cargo_out)release/untty $@
 
 # In terms of the prefix, if it lies below that; a path may have spaces in it.
