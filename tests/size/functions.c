@@ -57,7 +57,8 @@ static int set_option(const char *name, const char *value) {
     else if (is(name, "-keep"))
         options.keep = keep, options.keep_count = sizeof keep / sizeof keep[0];
     else if (is(name, "-user"))
-        options.flags |= UNTTY_SET_USER, options.uid = options.gid = 65534, options.groups = groups, options.group_count = 3;
+        options.flags |= UNTTY_SET_USER, options.uid = options.gid = 65534, options.groups = groups,
+            options.group_count = sizeof groups / sizeof groups[0];
     else if (is(name, "-umask"))
         options.flags |= UNTTY_SET_UMASK, options.umask = 077;
     else if (is(name, "-console"))
@@ -97,8 +98,8 @@ static int has_value(const char *name) {
     return 0;
 }
 
-/* Uses 1,112 bytes, 104 of them below the stack pointer and 8 for the way back, and asks for memory once: so much the tracer
- * has to see. */
+/* Uses 1,112 bytes, 104 of them below the stack pointer and 8 for the way back, and asks for memory once: so much the
+ * tracer has to see. */
 int known(void);
 __asm__("known: sub $1000, %rsp\n\tmovq $1, -104(%rsp)\n\tmov $12, %eax\n\txor %edi, %edi\n\tsyscall\n\t"
         "xor %eax, %eax\n\tadd $1000, %rsp\n\tret");

@@ -1,5 +1,5 @@
-/* The others, for their size, and with marks for their stack (MARKED; see stack.c): daemon(3) of the C library that this is
- * compiled with, or libdaemon (LIBDAEMON), as the example in its documentation has it. */
+/* The others, for their size, and with marks for their stack (MARKED; see stack.c): daemon(3) of the C library that this
+ * is compiled with, or libdaemon (LIBDAEMON), as the example in its documentation has it. */
 
 #define _DEFAULT_SOURCE
 

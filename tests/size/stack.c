@@ -3,14 +3,15 @@
  *
  *     stack [--entry] [--deny NUMBER]… -- PROGRAM [ARGUMENT]…
  *
- * It counts between the marks of the program (marks.h); with --entry, from the program's first instruction on. A system
- * call that is denied fails with ENOSYS. For every process there are then these lines, the first process being the
- * caller, its child the leader, and that one's child the daemon:
+ * It counts between the marks of the program (marks.h); with --entry, from the program's first instruction on. A
+ * system call that is denied fails with ENOSYS. For every process there are then these lines, the first process being
+ * the caller, its child the leader, and that one's child the daemon:
  *
- *     stack ROLE BYTES RIP ENTRY:BYTES…    the bytes from the mark, and at the deepest point: the instruction, and every
- *                                          call on the way there with the bytes of its frame
+ *     stack ROLE BYTES RIP ENTRY:BYTES…    the bytes from the mark, and at the deepest point: the instruction, and
+ *                                          every call on the way there with the bytes of its frame
  *     memory ROLE CALLS                    brk, mmap, mremap
- *     end ROLE WORD                        how it ended: an exit status, "signal N", or "lives" (it came to its last mark)
+ *     end ROLE WORD                        how it ended: an exit status, "signal N", or "lives" (its last mark, or
+ *                                          pause(2))
  *
  * Bytes are those down to the lowest stack pointer, or to the lowest byte that was written, whatever is lower: a leaf
  * function may use 128 bytes below the stack pointer (psABI, 3.2.2). */
