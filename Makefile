@@ -53,6 +53,8 @@ libs_raw :=
 
 # What is small is not worth a call to it, and what is large is not worth a copy.
 small := -C llvm-args=-inline-threshold=30
+# The raw command lies where its linker script says (build.rs).
+fixed_raw := -C relocation-model=static
 
 artifacts := $(out)/libuntty.a $(out)/libuntty.so.$(version) $(out)/untty.pc $(out)/untty
 
@@ -87,8 +89,10 @@ $(out)/libuntty.so.$(version): $(out)/untty.o untty.map
 	ln -sf $(@F) $(out)/libuntty.so.$(major)
 	ln -sf $(@F) $(out)/libuntty.so
 
+# A path that panics does not link here either.
 $(out)/untty: $(sources)
-	$(CARGO) rustc $(cargo_flags) $(linker) --release --bin untty --features $(BACKEND) -- $(link_words)
+	$(CARGO) rustc $(cargo_flags) $(linker) --release --bin untty --features $(BACKEND) -- \
+	    --cfg untty_panic_handler $(small) $(fixed_$(BACKEND)) $(link_words)
 	cp $(cargo_out)release/untty $@
 
 # In terms of the prefix, if it lies below that; a path may have spaces in it.

@@ -290,7 +290,19 @@ extern "C" fn __aeabi_unwind_cpp_pr0() {}
 #[unsafe(no_mangle)]
 extern "C" fn __aeabi_unwind_cpp_pr1() {}
 
+#[cfg(not(untty_panic_handler))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     exit(messages::UNTTY_FAILED)
+}
+
+/// As it is installed: no path panics, and this proves it, as in the library.
+#[cfg(untty_panic_handler)]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        fn untty_has_a_path_that_panics() -> !;
+    }
+    // SAFETY: never reached, because never linked.
+    unsafe { untty_has_a_path_that_panics() }
 }
