@@ -13,6 +13,9 @@ pub(crate) struct Credentials<'a> {
     pub(crate) groups: &'a [u32],
 }
 
+/// So many groups are read onto the stack.
+const FEW: usize = 32;
+
 impl Credentials<'_> {
     /// An id of -1 means "leave it as it is" to the kernel: who asks for that would stay root.
     pub(crate) fn are_ids(&self) -> bool {
@@ -53,6 +56,10 @@ impl Credentials<'_> {
         let count = unsafe { sys::getgroups(0, core::ptr::null_mut()) }?;
         if count != self.groups.len() || count == 0 {
             return Ok(count == self.groups.len());
+        }
+        let mut few = [0; FEW];
+        if count <= FEW {
+            return self.are_groups(few.as_mut_ptr());
         }
         // Up to 65,536 of them: too many for a stack.
         let length = size_of_val(self.groups);
