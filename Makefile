@@ -6,9 +6,15 @@
 #   make header                                  writes include/untty.h anew from src/capi.rs
 #
 # A cross target needs its tools: make TARGET=aarch64-unknown-linux-gnu CROSS=aarch64-linux-gnu-
+# Another toolchain: CARGO, RUSTC; CARGO_FLAGS, as "-Zbuild-std=core" for a target that comes without a core.
 
 BACKEND ?= libc
-TARGET ?=
+CARGO ?= cargo
+RUSTC ?= rustc
+CARGO_FLAGS ?=
+host := $(shell $(RUSTC) -vV | sed -n 's/^host: //p')
+# What the environment tells cargo, as cross environments do.
+TARGET ?= $(filter-out $(host),$(CARGO_BUILD_TARGET))
 CROSS ?=
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -17,7 +23,6 @@ BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
-CARGO ?= cargo
 CC := $(if $(filter default,$(origin CC)),$(CROSS)gcc,$(CC))
 LD := $(if $(filter default,$(origin LD)),$(CROSS)ld,$(LD))
 AR := $(if $(filter default,$(origin AR)),$(CROSS)ar,$(AR))
@@ -30,8 +35,13 @@ endif
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 major := $(firstword $(subst ., ,$(version)))
 out := target/c/$(if $(TARGET),$(TARGET)/)$(BACKEND)
-cargo_out := $(out)/cargo/$(if $(TARGET),$(TARGET)/)
-cargo_flags := --locked --no-default-features --target-dir $(out)/cargo $(if $(TARGET),--target $(TARGET))
+# Always with a target, so that no setting of somebody's decides where cargo puts things.
+triple := $(or $(TARGET),$(host))
+cargo_out := $(out)/cargo/$(triple)/
+cargo_flags := --locked --no-default-features --target-dir $(out)/cargo --target $(triple) $(CARGO_FLAGS)
+# The command for another machine is linked by its compiler, which may be several words.
+linker := $(if $(TARGET),--config 'target.$(TARGET).linker="$(firstword $(CC))"')
+link_words := $(if $(TARGET),$(addprefix -C link-arg=,$(wordlist 2,$(words $(CC)),$(CC))))
 sources := Cargo.toml Cargo.lock build.rs src/lib.rs $(wildcard src/*.rs src/*/*.rs)
 
 # What the library exports.
@@ -53,11 +63,14 @@ $(out)/cargo.a: $(sources)
 	    --cfg untty_panic_handler -C relocation-model=pic -C force-unwind-tables=no
 	cp $(cargo_out)capi/libuntty.a $@
 
+# Nothing unwinds; and core's bitcode is one that other versions of LLVM (a plugin of ar's) stumble over.
+useless := .comment .eh_frame .rel.eh_frame .rela.eh_frame '*.ARM.exidx*' '*.ARM.extab*' .llvmbc .llvmcmd
+
 # rustc's archive holds the whole of core. One object with what the exports reach, and only them to be seen, remains.
-$(out)/untty.o: $(out)/cargo.a untty.map
+$(out)/untty.o: $(out)/cargo.a untty.map Makefile
 	$(LD) -r --gc-sections $(addprefix -u ,$(exports)) -o $@.whole $<
 	$(OBJCOPY) $(addprefix --keep-global-symbol=,$(exports)) --strip-unneeded \
-	    --remove-section=.comment --remove-section=.eh_frame --remove-section=.rela.eh_frame $@.whole $@
+	    $(addprefix --remove-section=,$(useless)) $@.whole $@
 	rm $@.whole
 
 $(out)/libuntty.a: $(out)/untty.o
@@ -72,7 +85,7 @@ $(out)/libuntty.so.$(version): $(out)/untty.o untty.map
 	ln -sf $(@F) $(out)/libuntty.so
 
 $(out)/untty: $(sources)
-	$(CARGO) build $(cargo_flags) --release --bin untty --features $(BACKEND)
+	$(CARGO) rustc $(cargo_flags) $(linker) --release --bin untty --features $(BACKEND) -- $(link_words)
 	cp $(cargo_out)release/untty $@
 
 # In terms of the prefix, if it lies below that; a path may have spaces in it.

@@ -260,6 +260,16 @@ mod start_file {
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
+/// The same, for the tables that 32-bit ARM's code always comes with (EHABI, 10.2).
+#[cfg(target_arch = "arm")]
+#[unsafe(no_mangle)]
+extern "C" fn __aeabi_unwind_cpp_pr0() {}
+
+/// See [`__aeabi_unwind_cpp_pr0`].
+#[cfg(target_arch = "arm")]
+#[unsafe(no_mangle)]
+extern "C" fn __aeabi_unwind_cpp_pr1() {}
+
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     sys::exit(UNTTY_FAILED)
