@@ -362,6 +362,7 @@ int main(int count, char **arguments) {
         return count >= 1 ? act_as(base) : 1;
     }
     setvbuf(stdout, NULL, _IONBF, 0);
+    printf("\n"); /* after what the firmware has left on the line */
     tell_of_the_kernel();
 
     judge_both("is_told_of_the_missing_null_device", is_told_of_the_missing_null_device);
