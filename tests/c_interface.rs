@@ -96,7 +96,15 @@ fn main() {
 
 // The workshop: what is built, once in this process.
 
-const BACKENDS: [&str; 2] = ["libc", "raw"];
+/// The backends that the compiler's machine has: not always this one's (.ci/architectures).
+fn backends() -> &'static [&'static str] {
+    static BACKENDS: OnceLock<&[&str]> = OnceLock::new();
+    BACKENDS.get_or_init(|| {
+        let machine = succeed(Command::new("gcc").arg("-dumpmachine"));
+        let has_raw = ["x86_64-", "aarch64-", "riscv64-"].iter().any(|start| machine.starts_with(start));
+        if has_raw { &["libc", "raw"] } else { &["libc"] }
+    })
+}
 const STRICT: [&str; 5] = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
 /// What the header declares, and nothing else.
@@ -158,6 +166,11 @@ const FLAVOURS: [Flavour; 4] = [
     Flavour { backend: "raw", shared: false },
     Flavour { backend: "raw", shared: true },
 ];
+
+/// Those of the compiler's machine.
+fn flavours() -> impl Iterator<Item = Flavour> {
+    FLAVOURS.into_iter().filter(|flavour| backends().contains(&flavour.backend))
+}
 
 impl Flavour {
     fn is_raw(self) -> bool {
@@ -384,7 +397,7 @@ fn header_is_clean_cxx() {
 
 fn install_puts_exactly_the_promised_files() {
     let version = env!("CARGO_PKG_VERSION");
-    for backend in BACKENDS {
+    for backend in backends().iter().copied() {
         let scratch = Scratch::new();
         let stage = scratch.file("stage");
         make(&["install".into(), format!("BACKEND={backend}"), "PREFIX=/opt/x".into(), format!("DESTDIR={stage}")]);
@@ -458,7 +471,7 @@ fn unversioned(name: &str) -> String {
 
 fn libraries_export_exactly_the_promised_names() {
     let promised: BTreeSet<String> = EXPORTS.iter().map(ToString::to_string).collect();
-    for backend in BACKENDS {
+    for backend in backends().iter().copied() {
         assert_eq!(symbols(backend, "libuntty.a", &["-g", "--defined-only"]), promised, "{backend}");
         assert_eq!(symbols(backend, "libuntty.so", &["-D", "--defined-only"]), promised, "{backend}");
     }
@@ -469,12 +482,15 @@ fn libraries_export_exactly_the_promised_names() {
 }
 
 fn raw_libraries_need_no_symbol() {
+    if !backends().contains(&"raw") {
+        return skipped("raw_libraries_need_no_symbol", "the raw backend is not for this machine");
+    }
     assert_eq!(symbols("raw", "libuntty.a", &["-u"]), BTreeSet::new());
     assert_eq!(symbols("raw", "libuntty.so", &["-D", "-u"]), BTreeSet::new());
 }
 
 fn libraries_have_no_state_and_few_needs() {
-    for backend in BACKENDS {
+    for backend in backends().iter().copied() {
         let library = prefix(backend).join("lib");
         let sizes = succeed(Command::new("size").arg("-A").arg(library.join("libuntty.a")));
         for line in sizes.lines() {
@@ -510,7 +526,7 @@ fn libraries_have_no_state_and_few_needs() {
 
 /// Every library says the same, which is this.
 fn all_say(program: &str, arguments: &[&str], expected: &str) {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let (status, output, errors) = run(&mut with(flavour.program(program), arguments));
         assert_eq!(output, expected, "{flavour:?}: {program} {arguments:?}");
         assert_eq!((status.code(), errors.as_str()), (Some(0), ""), "{flavour:?}: {program} {arguments:?}");
@@ -657,7 +673,7 @@ fn what_cannot_work_is_refused() {
     line("ready garbage", 14, Errno::EINVAL);
     expected += "ready without error: -1\ndetach without anything: -1\n";
     expected += &(pid_files_refused() + &supervisors_refused());
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let directory = scratch.file("files");
         fs::create_dir(&directory).expect("a directory");
@@ -740,7 +756,7 @@ fn supervisors_refused() -> String {
 }
 
 fn options_of_every_size() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let (end, output, orphans) = finish(&flavour.program("sizes"));
         assert_eq!(output, ["0 wrong"], "{flavour:?}");
         assert_eq!(end, End::Exited(0));
@@ -759,7 +775,7 @@ fn closing() {
     all_say("closing", &["except"], "0 0: 0 1 2 4 5 39 40 777\n");
     all_say("closing", &["except nothing"], &format!("0 0:{}\n", upto(5)));
     all_say("closing", &["except -1"], "0 0: 1\n");
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         for (mode, errno) in [("except NULL", Errno::EFAULT), ("except count", Errno::EINVAL)] {
             let output = succeed(&mut with(flavour.program("closing"), &[mode]));
             assert_eq!(output, format!("{}: nothing closed\n", flavour.failure(errno)), "{flavour:?}: {mode}");
@@ -783,7 +799,7 @@ fn daemon_does_what_daemon_3_does() {
             expected.extend(["fd 0000", "fd 0001", "fd 0002"]);
         }
         assert_eq!(changed, expected, "the C library's daemon, {nochdir} {noclose}");
-        for flavour in FLAVOURS {
+        for flavour in flavours() {
             let mut ours = Story::begin_untty(flavour.program("daemon"), &arguments("untty"), None);
             assert_eq!(ours.warden.caller(), End::Exited(0));
             assert_eq!(changes(&ours.before, &ours.after), expected, "{flavour:?} {nochdir} {noclose}");
@@ -807,7 +823,7 @@ fn assert_daemon_fails(flavour: Flavour, [nochdir, noclose]: [&str; 2], sabotage
 }
 
 fn daemon_that_fails_leaves_the_caller_as_it_was() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         assert_daemon_fails(flavour, ["0", "0"], "setsid", Errno::EPERM);
         assert_daemon_fails(flavour, ["1", "1"], "setsid", Errno::EPERM);
         assert_daemon_fails(flavour, ["0", "1"], "chdir", Errno::EACCES);
@@ -847,7 +863,7 @@ fn daemon_without_the_real_dev_null_fails() {
     let zero = nix::sys::stat::makedev(1, 5);
     let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
     let made = nix::sys::stat::mknod(format!("{link}/dev/zero").as_str(), nix::sys::stat::SFlag::S_IFCHR, mode, zero);
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         assert_daemon_fails(flavour, ["0", "0"], &empty, Errno::ENOENT);
         assert_daemon_fails(flavour, ["1", "0"], &empty, Errno::ENOENT);
         assert_daemon_fails(flavour, ["0", "0"], &fake, Errno::ENODEV);
@@ -859,7 +875,7 @@ fn daemon_without_the_real_dev_null_fails() {
 }
 
 fn threads_are_refused_or_accepted() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         // Refused; and accepted when the thread is gone.
         let scratch = Scratch::new();
         let meeting = Meeting::new(&scratch);
@@ -893,7 +909,7 @@ fn threads_are_refused_or_accepted() {
 // untty_detach, untty_ready, untty_fail.
 
 fn detach_by_default_changes_all() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let mut story = Story::begin_untty(flavour.program("detach"), &["defaults"], None);
         assert_eq!(story.warden.caller(), End::Exited(0));
         let after = &story.after;
@@ -910,7 +926,7 @@ fn detach_by_default_changes_all() {
 }
 
 fn detach_keeps_all_that_it_is_told_to() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let mut story = Story::begin_untty(flavour.program("detach"), &["everything kept"], None);
         assert_eq!(story.warden.caller(), End::Exited(0));
         // Only pending signals are not inherited: fork(2).
@@ -922,7 +938,7 @@ fn detach_keeps_all_that_it_is_told_to() {
 }
 
 fn keep_is_not_looked_at_when_all_is_kept() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let (end, output, orphans) = finish(&with(flavour.program("detach"), &["keep not looked at"]));
         assert_eq!(end, End::Exited(0), "{flavour:?}: {output:?}");
         assert!(matches!(orphans[..], [(_, End::Exited(0))]), "{orphans:?}");
@@ -930,7 +946,7 @@ fn keep_is_not_looked_at_when_all_is_kept() {
 }
 
 fn detach_sets_all_that_it_is_told_to() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         fs::create_dir(scratch.file("below")).expect("a directory");
         fs::write(scratch.file("input"), "x").expect("a file");
@@ -963,7 +979,7 @@ fn detach_sets_all_that_it_is_told_to() {
 }
 
 fn streams_can_be_any_descriptor() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let mut story = Story::begin_untty(flavour.program("detach"), &["streams exchanged"], None);
         assert_eq!(story.warden.caller(), End::Exited(0));
         for (stream, source) in [("fd 0000", "fd 0001"), ("fd 0001", "fd 0002"), ("fd 0002", "fd 0050")] {
@@ -975,7 +991,7 @@ fn streams_can_be_any_descriptor() {
 }
 
 fn caller_returns_the_daemons_pid() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let mut story = Story::begin_untty(flavour.program("detach"), &["returns"], None);
         assert_eq!(story.warden.caller(), End::Exited(0));
         let pid = story.daemon();
@@ -984,7 +1000,7 @@ fn caller_returns_the_daemons_pid() {
 }
 
 fn caller_waits_until_it_is_ready() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let mut story = Story::begin_untty(flavour.program("detach"), &["returns when ready"], None);
         assert!(story.warden.living().contains(&number(&story.before, "pid")), "the caller waits");
         story.visitor.say("be ready");
@@ -996,7 +1012,7 @@ fn caller_waits_until_it_is_ready() {
 }
 
 fn ready_can_be_said_once() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let mut story = Story::begin_untty(flavour.program("detach"), &["ready twice"], None);
         story.visitor.say("be ready");
         assert_eq!(story.visitor.line().as_deref(), Some("0 -7 -7"), "{flavour:?}");
@@ -1023,7 +1039,7 @@ fn ready_can_be_said_once() {
 }
 
 fn ready_without_a_caller_is_epipe() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let mut story = Story::begin_untty(flavour.program("detach"), &["caller is killed"], None);
         let caller = number(&story.before, "pid");
         kill(Pid::from_raw(caller), Signal::SIGKILL).expect("the caller lives");
@@ -1052,7 +1068,7 @@ const STATUSES: [(&str, i32); 8] =
     [("1", 1), ("7", 7), ("0", 1), ("255", 255), ("256", 1), ("-1", 255), ("300", 44), ("-256", 1)];
 
 fn fail_gives_the_caller_the_status() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         for (given, status) in STATUSES {
             let (end, output, orphans) = finish(&with(flavour.program("detach"), &["fail", "", given]));
             assert_eq!((end, output), (End::Exited(status), Vec::new()), "{flavour:?}: {given}");
@@ -1066,7 +1082,7 @@ fn fail_gives_the_caller_the_status() {
 }
 
 fn fail_without_a_handle_still_ends_the_process() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         for mode in ["fail without a handle", "fail with a zeroed handle"] {
             for (given, status) in STATUSES {
                 let (end, output, orphans) = finish(&with(flavour.program("detach"), &[mode, "", given]));
@@ -1081,7 +1097,7 @@ fn fail_without_a_handle_still_ends_the_process() {
 }
 
 fn death_without_a_word_is_a_failure() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         for mode in ["dies", "dies and exits"] {
             let (end, output, orphans) = finish(&with(flavour.program("detach"), &[mode]));
             assert_eq!(output, ["-1 15 3: the caller, as it was"], "{flavour:?}: {mode}");
@@ -1092,7 +1108,7 @@ fn death_without_a_word_is_a_failure() {
 }
 
 fn deadline_ends_the_start() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let (end, output, orphans) = finish(&with(flavour.program("detach"), &["too late"]));
         assert_eq!(output, ["-1 15 110: the caller, as it was"], "{flavour:?}");
         assert_eq!(end, End::Exited(120), "{flavour:?}");
@@ -1141,7 +1157,7 @@ impl Holder {
 }
 
 fn pid_file_is_for_one_daemon_at_a_time() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let path = scratch.file("pid");
         let mut holder = Holder::start(flavour, &scratch, &path);
@@ -1152,7 +1168,7 @@ fn pid_file_is_for_one_daemon_at_a_time() {
         let owner = format!("{pid} -7 -7");
         assert_eq!(holder.answers, [owner.as_str(), &owner, &refused_words(PID_FILE, Errno::EPERM)], "{flavour:?}");
         // With either backend, another program sees the same, and a second start is refused.
-        for other in FLAVOURS {
+        for other in flavours() {
             assert_eq!(asked(other, "read", &path), format!("{pid} -7 -7"));
             let (end, output, orphans) = finish(&with(other.program("pid_file"), &["start", &path, "nobody"]));
             let told = refused_words(PID_FILE, Errno::EEXIST);
@@ -1166,7 +1182,7 @@ fn pid_file_is_for_one_daemon_at_a_time() {
 }
 
 fn pid_file_is_its_owners_to_remove() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let path = scratch.file("pid");
         let mut holder = Holder::start(flavour, &scratch, &path);
@@ -1184,7 +1200,7 @@ fn pid_file_is_its_owners_to_remove() {
 }
 
 fn stale_pid_file_is_taken_over() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let path = scratch.file("pid");
         let mut first = Holder::start(flavour, &scratch, &path);
@@ -1205,7 +1221,7 @@ fn stale_pid_file_is_taken_over() {
 }
 
 fn failed_start_puts_the_pid_file_back() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let path = scratch.file("pid");
         for before in [None, Some(""), Some("12345\n")] {
@@ -1271,7 +1287,7 @@ impl Supervisor {
 }
 
 fn supervisor_is_told_by_the_environment() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let null = if flavour.is_raw() { "0 0" } else { "1 1" };
         let expected = format!(
             "\
@@ -1298,7 +1314,7 @@ NULL: {null}
 
 /// Without `INVOCATION_ID` and with it; and what the child of that process is told.
 fn supervisor_is_told_by_the_parents_name() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         for (name, who, invoked) in [("systemd", 0, 1), ("s6-supervise", 2, 2), ("runsv", 3, 3), ("runsvdir", 0, 0)] {
             let output = succeed(&mut with(flavour.program("supervisor"), &["ask below", name]));
             assert_eq!(output, format!("{name}: {who} {invoked}\nbelow: 0\n"), "{flavour:?}");
@@ -1320,7 +1336,7 @@ fn start_told(supervisor: &Supervisor, flavour: Flavour, mode: &str, scratch: &S
 }
 
 fn notify_and_ready_speak_to_the_supervisor() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         for supervisor in [Supervisor::at(&scratch), Supervisor::abstract_one()] {
             let mut modes = vec!["notify"];
@@ -1354,7 +1370,7 @@ fn notify_and_ready_speak_to_the_supervisor() {
 }
 
 fn without_a_handle_the_supervisor_is_told_at_once() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let supervisor = Supervisor::at(&scratch);
         let (mut warden, mut daemon) = start_told(&supervisor, flavour, "ready at once", &scratch);
@@ -1367,7 +1383,7 @@ fn without_a_handle_the_supervisor_is_told_at_once() {
 }
 
 fn nothing_is_said_to_nobody() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let supervisor = Supervisor::at(&scratch);
         let nobody = |name: &str| Supervisor::new(UnixDatagram::unbound().expect("a socket"), name.to_owned());
@@ -1392,7 +1408,7 @@ fn nothing_is_said_to_nobody() {
 }
 
 fn daemon_never_talks_to_a_supervisor() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let supervisor = Supervisor::at(&scratch);
         let missing = Supervisor::new(UnixDatagram::unbound().expect("a socket"), "/no/such/socket".to_owned());
@@ -1427,7 +1443,7 @@ fn listen(arguments: &[String]) {
 }
 
 fn supervisor_that_goes_is_an_error_of_the_start() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let name = scratch.file("notify");
         let mut listener = harness::helper("listen");
@@ -1450,7 +1466,7 @@ fn supervisor_that_goes_is_an_error_of_the_start() {
 }
 
 fn ready_fd_gets_a_newline_and_is_closed() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let meeting = Meeting::new(&scratch);
         let mut warden = Warden::start(&with(flavour.program("supervisor"), &["ready_fd", meeting.path()]));
@@ -1468,7 +1484,7 @@ fn ready_fd_gets_a_newline_and_is_closed() {
 }
 
 fn supervised_process_stays_what_it_is() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let supervisor = Supervisor::at(&scratch);
         let (mut warden, mut daemon) = start_told(&supervisor, flavour, "stay", &scratch);
@@ -1493,7 +1509,7 @@ fn supervised_process_stays_what_it_is() {
 }
 
 fn process_that_is_not_supervised_forks_as_ever() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let mut story = Story::begin_untty(flavour.program("supervisor"), &["stay elsewhere"], None);
         assert_eq!(story.visitor.line().as_deref(), Some("0 -7 -7"), "{flavour:?}");
         assert_eq!(story.visitor.line(), Some(refused_words(READY, Errno::EALREADY)));
@@ -1509,7 +1525,7 @@ fn user_and_groups_are_as_asked() {
     if !is_root() {
         return skipped("user_and_groups_are_as_asked", "only root may become somebody else");
     }
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         for (mode, groups) in [("user", " 4 70000"), ("user alone", "")] {
             let scratch = Scratch::new();
             let meeting = Meeting::new(&scratch);
@@ -1523,7 +1539,7 @@ fn user_and_groups_are_as_asked() {
 }
 
 fn user_without_privileges_is_refused() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let mut command = with(flavour.program("powers"), &["user", "nobody calls"]);
         if is_root() {
             let program = Path::new(command.get_program()).to_owned();
@@ -1541,7 +1557,7 @@ fn root_is_changed_when_the_files_are_open() {
     if !is_root() {
         return skipped("root_is_changed_when_the_files_are_open", "only root may chroot");
     }
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         for (mode, directory) in [("root", "/below"), ("root kept", "/")] {
             let scratch = Scratch::new();
             let (log, root) = (scratch.file("log"), scratch.file("root"));
@@ -1561,7 +1577,7 @@ fn root_is_changed_when_the_files_are_open() {
 }
 
 fn log_is_opened_anew_in_its_place() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let (path, meeting) = (scratch.file("log"), Meeting::new(&scratch));
         let mut warden = Warden::start(&with(flavour.program("log"), &[&path, meeting.path()]));
@@ -1589,6 +1605,11 @@ fn log_is_opened_anew_in_its_place() {
 
 // The examples.
 
+/// Whether what the compiler makes runs in an emulator, which needs descriptors of its own (.ci/architectures).
+fn is_emulated() -> bool {
+    env::var_os("UNTTY_EMULATED").is_some()
+}
+
 /// A shell that starts the program with few descriptors.
 fn with_few_descriptors(command: &Command) -> Command {
     let mut shell = Command::new("sh");
@@ -1610,9 +1631,9 @@ fn assert_is_shortest(command: &Command) {
 }
 
 fn example_shortest() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         assert_is_shortest(&flavour.example("shortest"));
-        if !flavour.shared {
+        if !flavour.shared && !is_emulated() {
             let (end, output, orphans) = finish(&with_few_descriptors(&flavour.example("shortest")));
             assert_eq!(output, ["shortest: stdin: cannot open standard input or put it in place: EMFILE"]);
             assert_eq!((end, orphans), (End::Exited(1), vec![]));
@@ -1663,13 +1684,13 @@ fn assert_is_tcp_server(command: impl Fn() -> Command) {
 }
 
 fn example_tcp_server() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         assert_is_tcp_server(|| flavour.example("tcp_server"));
     }
 }
 
 fn example_keep_fd() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let scratch = Scratch::new();
         let mut command = with(flavour.example("keep_fd"), &["./socket"]);
         let mut warden = Warden::start(command.current_dir(scratch.path()));
@@ -1728,7 +1749,7 @@ fn assert_is_what_changed(command: &mut Command) {
 }
 
 fn example_what_changed() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         assert_is_what_changed(&mut flavour.example("what_changed"));
     }
 }
@@ -1779,7 +1800,7 @@ impl Service {
 }
 
 fn example_service() {
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let service = Service::place();
         let mut warden = Warden::start(&service.command(flavour, &[]));
         let pid = service.ready();
@@ -1812,7 +1833,7 @@ fn example_service_as_another_user() {
     if !is_root() {
         return skipped("example_service_as_another_user", "only root may become somebody else");
     }
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let service = Service::place();
         for _ in 0..2 {
             let mut warden = Warden::start(&service.command(flavour, &["nobody"]));
@@ -1831,7 +1852,7 @@ fn example_service_is_supervised() {
     if Command::new("runsv").output().is_err() {
         return skipped("example_service_is_supervised", "there is no runsv (of runit)");
     }
-    for flavour in FLAVOURS {
+    for flavour in flavours() {
         let service = Service::place();
         let directory = service.scratch.file("service");
         fs::create_dir(&directory).expect("a directory");
@@ -1869,7 +1890,7 @@ fn example_of_the_manual() {
     let scratch = Scratch::new();
     let source = scratch.file("exampled.c");
     fs::write(&source, code_of_the_manual()).expect("a file");
-    for backend in BACKENDS {
+    for backend in backends().iter().copied() {
         let program = scratch.file(&format!("exampled-{backend}"));
         let mut compiler = Command::new("gcc");
         let prefix = prefix(backend);
@@ -1905,15 +1926,17 @@ fn assert_says_who_it_is(command: &Command, rest: &str) {
 }
 
 fn example_freestanding() {
-    if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")) {
-        return skipped("example_freestanding", "the raw backend is not for this architecture");
+    if !backends().contains(&"raw") {
+        return skipped("example_freestanding", "the raw backend is not for this machine");
     }
     let flavour = Flavour { backend: "raw", shared: false };
     assert_says_who_it_is(&with(flavour.example("freestanding"), &["hello"]), ": hello");
     assert_says_who_it_is(&flavour.example("freestanding"), "");
-    let (end, output, orphans) = finish(&with_few_descriptors(&flavour.example("freestanding")));
-    assert_eq!(output, ["freestanding: stdin: cannot open standard input or put it in place: EMFILE"]);
-    assert_eq!((end, orphans), (End::Exited(1), vec![]));
+    if !is_emulated() {
+        let (end, output, orphans) = finish(&with_few_descriptors(&flavour.example("freestanding")));
+        assert_eq!(output, ["freestanding: stdin: cannot open standard input or put it in place: EMFILE"]);
+        assert_eq!((end, orphans), (End::Exited(1), vec![]));
+    }
     let command = flavour.example("freestanding");
     let program = command.get_program();
     assert_eq!(succeed(Command::new("nm").arg("-u").arg(program)), "", "no symbol is undefined");

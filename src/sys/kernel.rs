@@ -91,7 +91,8 @@ pub struct Stat {
 /// Permitted, effective or inheritable capabilities: bit n is capability n (`capabilities(7)`).
 pub type CapabilitySet = u64;
 
-/// What `capget` and `capset` want first: `_LINUX_CAPABILITY_VERSION_3`, and 0 for the calling thread.
+/// What `capget` and `capset` want first: `_LINUX_CAPABILITY_VERSION_3`, and 0 for the calling thread. In memory that can
+/// be written, because a kernel that knows another version says so there (`capget(2)`); qemu-user insists.
 pub(super) const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
 
 /// Effective, permitted and inheritable, from two rows of these, the lower 32 bits first.

@@ -562,16 +562,18 @@ pub fn getresuid() -> Result<[u32; 3], Errno> {
 pub fn capget() -> Result<[CapabilitySet; 3], Errno> {
     // All ones, so that a call that writes nothing does not look like none.
     let mut data = [[u32::MAX; 3]; 2];
+    let mut header = CAPABILITY_HEADER;
     // SAFETY: header and data are of the version that the header names.
-    check_long(unsafe { libc::syscall(libc::SYS_capget, CAPABILITY_HEADER.as_ptr(), data.as_mut_ptr()) })?;
+    check_long(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) })?;
     Ok(capabilities(data))
 }
 
 /// `capset()`: no effective, permitted or inheritable capability any more.
 pub fn capset_none() -> Result<(), Errno> {
     let data = [[0_u32; 3]; 2];
+    let mut header = CAPABILITY_HEADER;
     // SAFETY: header and data are of the version that the header names.
-    check_long(unsafe { libc::syscall(libc::SYS_capset, CAPABILITY_HEADER.as_ptr(), data.as_ptr()) }).map(drop)
+    check_long(unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), data.as_ptr()) }).map(drop)
 }
 
 /// `signalfd4(-1, set, SFD_CLOEXEC)`: a descriptor that is readable while a blocked signal of the set is pending.
