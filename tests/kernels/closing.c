@@ -97,7 +97,8 @@ static void look(pid_t pid, int status, struct count *count) {
     struct __ptrace_syscall_info info;
     int stop = WSTOPSIG(status);
     if (stop == (SIGTRAP | 0x80)) {
-        if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof info, &info) > 0 && info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+        if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof info, &info) > 0 &&
+            info.op == PTRACE_SYSCALL_INFO_ENTRY) {
             count->calls++;
             count->closes += info.entry.nr == SYS_close;
         }
@@ -124,7 +125,8 @@ static struct count counted(void (*function)(void)) {
     }
     waitpid(first, &status, 0);
     ptrace(PTRACE_SETOPTIONS, first, NULL,
-           (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL));
+           (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
+                    PTRACE_O_EXITKILL));
     follow(first);
     while ((pid = waitpid(-1, &status, __WALL)) > 0) {
         if (WIFSTOPPED(status)) {
@@ -184,8 +186,8 @@ static const char *closing_calls_the_kernel_as_often(void) {
     small = counted(close_all);
     limit = large;
     great = counted(close_all);
-    note("untty_close_from without close_range and /proc: %ld calls under a limit of 1024, %ld under one of 2^30", small.calls,
-         great.calls);
+    note("untty_close_from without close_range and /proc: %ld calls under a limit of 1024, %ld under one of 2^30",
+         small.calls, great.calls);
     REQUIRE(small.exited == 0 && great.exited == 0, "status %d and %d", small.exited, great.exited);
     REQUIRE(small.closes > OPENED - 3, "only %ld descriptors were closed", small.closes);
     REQUIRE(small.calls == great.calls, "%ld calls and %ld", small.calls, great.calls);
@@ -199,8 +201,8 @@ static const char *a_start_closes_as_often(void) {
     small = counted(detach);
     limit = large;
     great = counted(detach);
-    note("untty_detach likewise: %ld closes in all its processes under a limit of 1024, %ld under one of 2^30", small.closes,
-         great.closes);
+    note("untty_detach likewise: %ld closes in all its processes under a limit of 1024, %ld under one of 2^30",
+         small.closes, great.closes);
     REQUIRE(small.exited == 0 && great.exited == 0, "status %d and %d", small.exited, great.exited);
     REQUIRE(small.closes > OPENED - 3, "only %ld descriptors were closed", small.closes);
     REQUIRE(small.closes == great.closes, "%ld closes and %ld", small.closes, great.closes);
@@ -245,14 +247,14 @@ void judge_closing(void) {
         note("/proc cannot be mounted: errno %d", errno);
     }
     judge("the_limit_can_be_2_to_30", the_limit_can_be_2_to_30);
-    judge("a_start_under_a_limit_of_2_to_30_is_whole", a_start_under_a_limit_of_2_to_30_is_whole);
+    judge("under_2_to_30_a_start_is_whole", a_start_under_a_limit_of_2_to_30_is_whole);
     without_range = 1;
-    judge("without_close_range_a_start_under_a_limit_of_2_to_30_is_whole", a_start_under_a_limit_of_2_to_30_is_whole);
+    judge("under_2_to_30_without_close_range_a_start_is_whole", a_start_under_a_limit_of_2_to_30_is_whole);
     umount("/proc");
     without_proc = 1;
-    judge("without_close_range_and_proc_a_start_under_a_limit_of_2_to_30_is_whole", a_start_under_a_limit_of_2_to_30_is_whole);
-    judge("without_close_range_and_proc_closing_calls_the_kernel_as_often_under_2_to_30", closing_calls_the_kernel_as_often);
-    judge("without_close_range_and_proc_a_start_closes_as_often_under_2_to_30", a_start_closes_as_often);
-    judge("without_close_range_and_proc_it_takes_as_long_under_2_to_30", it_takes_as_long);
+    judge("under_2_to_30_without_close_range_and_proc_a_start_is_whole", a_start_under_a_limit_of_2_to_30_is_whole);
+    judge("under_2_to_30_without_close_range_and_proc_closing_calls_as_often", closing_calls_the_kernel_as_often);
+    judge("under_2_to_30_without_close_range_and_proc_a_start_closes_as_often", a_start_closes_as_often);
+    judge("under_2_to_30_without_close_range_and_proc_it_takes_as_long", it_takes_as_long);
     mount("proc", "/proc", "proc", 0, NULL);
 }

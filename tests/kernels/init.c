@@ -151,7 +151,7 @@ static const char *is_refused_if_it_would_exit(void) {
     PASS(fails(&plan, UNTTY_STEP_SETSID, EINVAL));
     errno = 0;
     result = untty_daemon(0, 0);
-    REQUIRE(result == -EINVAL || (result == -1 && errno == EINVAL), "untty_daemon returned %d, errno %d", result, errno);
+    REQUIRE(result == -EINVAL || (result == -1 && errno == EINVAL), "untty_daemon: %d, errno %d", result, errno);
     return NULL;
 }
 
@@ -273,7 +273,8 @@ static const char *starts_on_a_read_only_root(void) {
 /* The command: static, without a C library. */
 
 static const char *the_command_starts_a_program(void) {
-    static const char *const start[] = {"/untty", "-P", "-p", "/run/sleep.pid", "-o", "/run/sleep.log", "/bin/sleep", "1000", NULL};
+    static const char *const start[] = {"/untty", "-P", "-p", "/run/sleep.pid", "-o", "/run/sleep.log",
+                                        "/bin/sleep", "1000", NULL};
     char text[256];
     char again[256];
     int status = run(start, text, sizeof text);

@@ -239,7 +239,8 @@ static const char *is_whole(const struct plan *plan, const struct state *daemon)
     if (user) {
         REQUIRE(daemon->group_count == (int)plan->options.group_count, "it has %d groups", daemon->group_count);
         for (number = 0; number < daemon->group_count; number++) {
-            REQUIRE(daemon->groups[number] == plan->options.groups[number], "it is in group %u", daemon->groups[number]);
+            unsigned group = daemon->groups[number];
+            REQUIRE(group == plan->options.groups[number], "it is in group %u", group);
         }
     }
     return NULL;

@@ -199,7 +199,8 @@ static const char *a_single_fork_acquires_the_terminal(void) {
     REQUIRE(hear(&rope, &state) && !state.terminal, "it has a terminal already");
     REQUIRE(write(rope.go[1], "t", 1) == 1 && hear(&rope, &state), "it cannot open the terminal");
     drop_rope(&rope);
-    REQUIRE(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == SERVED, "its status is %#x", (unsigned)status);
+    REQUIRE(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == SERVED, "its status is %#x",
+            (unsigned)status);
     REQUIRE(state.terminal, "it has not acquired the terminal");
     return NULL;
 }
