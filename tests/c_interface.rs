@@ -1437,8 +1437,12 @@ fn log_grows_beyond_2_gib() {
 // The examples.
 
 /// Whether what the compiler makes runs in an emulator, which needs descriptors of its own (.ci/architectures).
-fn is_emulated() -> bool {
-    env::var_os("UNTTY_EMULATED").is_some()
+fn is_emulated(test: &str) -> bool {
+    let emulated = env::var_os("UNTTY_EMULATED").is_some();
+    if emulated {
+        skipped(test, "with few descriptors, because the emulator needs some");
+    }
+    emulated
 }
 
 /// A shell that starts the program with few descriptors.
@@ -1464,7 +1468,7 @@ fn assert_is_shortest(command: &Command) {
 fn example_shortest() {
     for flavour in flavours() {
         assert_is_shortest(&flavour.example("shortest"));
-        if !flavour.shared && !is_emulated() {
+        if !flavour.shared && !is_emulated("example_shortest") {
             let (end, output, orphans) = finish(&with_few_descriptors(&flavour.example("shortest")));
             assert_eq!(output, ["shortest: stdin: cannot open standard input or put it in place: EMFILE"]);
             assert_eq!((end, orphans), (End::Exited(1), vec![]));
@@ -1754,7 +1758,7 @@ fn example_freestanding() {
     let flavour = Flavour { backend: "raw", shared: false };
     assert_says_who_it_is(&with(flavour.example("freestanding"), &["hello"]), ": hello");
     assert_says_who_it_is(&flavour.example("freestanding"), "");
-    if !is_emulated() {
+    if !is_emulated("example_freestanding") {
         let (end, output, orphans) = finish(&with_few_descriptors(&flavour.example("freestanding")));
         assert_eq!(output, ["freestanding: stdin: cannot open standard input or put it in place: EMFILE"]);
         assert_eq!((end, orphans), (End::Exited(1), vec![]));
