@@ -257,22 +257,28 @@ pub(crate) fn thread_count() -> Option<usize> {
 /// `None` where the kernel does not say (no MMU, a filter, more than 8 Mi descriptors), or not the truth: the table
 /// has room for our own descriptors.
 fn table_size(own: &[c_int]) -> Option<u32> {
-    const BITMAP: usize = 1 << 20; // 8 Mi descriptors
+    // The first of these is enough for half a million descriptors, and there may be little memory.
+    let bytes = [1 << 16, 1 << 20].into_iter().find_map(smallest_bitmap)?;
+    let size = u32::try_from(bytes * 8).ok()?;
+    own.iter().all(|fd| *fd < number(size)).then_some(size)
+}
+
+/// The size in bytes of the smallest bitmap that the kernel finds long enough, up to so many.
+fn smallest_bitmap(most: usize) -> Option<usize> {
     const GUARD: usize = 1 << 16; // the largest page
-    let bitmap = sys::mmap(BITMAP + GUARD).ok()?;
-    let end = bitmap.wrapping_add(BITMAP);
+    let bitmap = sys::mmap(most + GUARD).ok()?;
+    let end = bitmap.wrapping_add(most);
     // SAFETY: this is the end of our own mapping, and nothing is in it. It stays mapped, so no other thread's memory
     // can move in behind the bitmap.
     let guarded = unsafe { sys::forbid(end, GUARD) };
-    let size = guarded.ok().and_then(|()| smallest_bitmap(end, BITMAP)).and_then(|bytes| u32::try_from(bytes * 8).ok());
+    let size = guarded.ok().and_then(|()| smallest_before(end, most));
     // SAFETY: the mapping is ours and no longer used.
     // Ignored: it succeeded for this mapping or leaves it where it hurts nobody.
-    let _ = unsafe { sys::munmap(bitmap, BITMAP + GUARD) };
-    size.filter(|size| own.iter().all(|fd| *fd < number(*size)))
+    let _ = unsafe { sys::munmap(bitmap, most + GUARD) };
+    size
 }
 
-/// The size in bytes of the smallest bitmap that the kernel finds long enough.
-fn smallest_bitmap(end: *mut u8, most: usize) -> Option<usize> {
+fn smallest_before(end: *mut u8, most: usize) -> Option<usize> {
     let mut bytes = size_of::<u64>();
     while bytes <= most {
         let start = end.wrapping_sub(bytes).cast();
