@@ -42,7 +42,7 @@ cargo_flags := --locked --no-default-features --target-dir $(out)/cargo --target
 # The command for another machine is linked by its compiler, which may be several words.
 linker := $(if $(TARGET),--config 'target.$(TARGET).linker="$(firstword $(CC))"')
 link_words := $(if $(TARGET),$(addprefix -C link-arg=,$(wordlist 2,$(words $(CC)),$(CC))))
-sources := Cargo.toml Cargo.lock build.rs src/lib.rs $(wildcard src/*.rs src/*/*.rs src/*/*/*.rs src/*/*/*.ld)
+sources := Makefile Cargo.toml Cargo.lock build.rs src/lib.rs $(wildcard src/*.rs src/*/*.rs src/*/*/*.rs src/*/*/*.ld)
 
 # What the library exports.
 exports := $(shell sed -n 's/^ *\(untty_[a-z_]*\);$$/\1/p' untty.map)

@@ -82,6 +82,7 @@ compile_error!("untty needs a backend: feature \"libc\" (the default) or feature
 #[allow(unreachable_pub, reason = "cbindgen takes public items only")]
 #[allow(clippy::missing_safety_doc, reason = "said once for the module; the rest is written for C readers")]
 #[allow(non_camel_case_types, reason = "C names")]
+#[allow(dead_code, reason = "what only the header and an assertion use, Rust 1.85 finds unused")]
 mod capi;
 #[cfg(feature = "capi")]
 mod classic;
