@@ -246,15 +246,16 @@ impl Step {
 }
 
 /// That piece of a list, counted from 0, in which one such byte follows each of them.
-fn nth(list: &'static str, end: u8, mut index: i32) -> Option<&'static str> {
+fn nth(list: &'static str, end: u8, index: i32) -> Option<&'static str> {
     // Not str::split, which the compiler cannot prove never to panic.
     let mut start = 0;
+    let mut count = 0;
     for (at, byte) in list.bytes().enumerate() {
         if byte == end {
-            if index == 0 {
+            if count == index {
                 return list.get(start..at);
             }
-            index -= 1;
+            count += 1;
             start = at + 1;
         }
     }
