@@ -1,9 +1,9 @@
 //! The two ways in: this process goes on as the daemon, or another program does.
 
+use crate::after::{Execute, Return};
 use crate::error::{Errno, Error};
 use crate::handle::Process;
 use crate::options::Daemon;
-use crate::sequence::{Execute, Return};
 use crate::sys::{self, StringArray};
 use core::ffi::CStr;
 

@@ -25,6 +25,7 @@
 //! |---|---|
 //! | `daemon`, `options` | the two ways in, and the options |
 //! | `sequence` | the sequence: one short function a step, in the order they run |
+//! | `after` | what follows it: the process's own program, or another one |
 //! | `forks` | the two forks, which are the same for every start |
 //! | `classic` | the shortest start: `daemon(3)`'s (feature `capi`) |
 //! | `handle` | which process this is, and what the daemon holds: the way to its caller and its supervisor |
@@ -78,6 +79,7 @@ compile_error!("untty is for Linux: its promises rest on Linux's processes and d
 #[cfg(not(any(feature = "libc", feature = "raw")))]
 compile_error!("untty needs a backend: feature \"libc\" (the default) or feature \"raw\"");
 
+mod after;
 #[cfg(feature = "capi")]
 #[allow(unreachable_pub, reason = "cbindgen takes public items only")]
 #[allow(clippy::missing_safety_doc, reason = "said once for the module; the rest is written for C readers")]

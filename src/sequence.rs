@@ -1,5 +1,6 @@
 //! The sequence: one short function a step, in the order they run. Numbers are the rows of the table in README.md.
 
+use crate::after::After;
 use crate::deadline::{self, Deadline};
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
@@ -17,45 +18,6 @@ use crate::sys::{self, SignalSet};
 use crate::wait::Wait;
 use crate::watch;
 use core::ffi::c_int;
-
-/// What follows in the daemon when the sequence is done. A type, so that who never executes a program links nothing that
-/// waits for one.
-pub(crate) trait After {
-    /// Whether the daemon becomes another program.
-    const EXECUTES: bool;
-    /// Whether the daemon is ready already.
-    fn is_ready(&self) -> bool;
-    /// Becomes that program; returns only the errno of its failure.
-    fn execute(&self) -> Errno;
-}
-
-/// Its program goes on: ready already, or it will say when it is.
-pub(crate) struct Return {
-    pub(crate) is_ready: bool,
-}
-
-/// It becomes another program, by this function.
-pub(crate) struct Execute<'a>(pub(crate) &'a dyn Fn() -> Errno);
-
-impl After for Return {
-    const EXECUTES: bool = false;
-    fn is_ready(&self) -> bool {
-        self.is_ready
-    }
-    fn execute(&self) -> Errno {
-        Errno::EINVAL
-    }
-}
-
-impl After for Execute<'_> {
-    const EXECUTES: bool = true;
-    fn is_ready(&self) -> bool {
-        false
-    }
-    fn execute(&self) -> Errno {
-        (self.0)()
-    }
-}
 
 /// A start: how, and what the caller opens for the daemon.
 struct Start<'a, A> {

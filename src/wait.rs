@@ -1,11 +1,11 @@
 //! Waiting for a daemon whose program takes its time to get ready, may go anywhere, and may have to be ended.
 
+use crate::after::After;
 use crate::deadline::Deadline;
 use crate::error::{Errno, Error, Step};
 use crate::fds::Fd;
 use crate::readiness::{Awaited, Heard};
 use crate::report::{self, DEAD, GRACE, Listener, Message, Outcome, UNREADABLE, wanted};
-use crate::sequence::After;
 use crate::signals;
 use crate::supervisor;
 use crate::sys::{self, SignalSet};
