@@ -68,13 +68,15 @@ fn wait(leader: c_int, daemon: &Fd) -> Result<(), Errno> {
         Ok(_) => Err(Errno::ESRCH),
         Err(errno) => Err(errno),
     };
-    // It goes by itself; as long as it is not reaped, its number, which is the group's too, is its own. Ignored, here and
-    // below: it is reaped already where SIGCHLD is ignored or handled.
-    let _ = uninterrupted(|| sys::wait_for_end(leader));
     if told.is_err() {
+        if report::is_ours(leader) {
+            // Ignored: it goes by itself, unless it was stopped.
+            let _ = sys::kill(leader, sys::SIGKILL);
+        }
         report::kill_group(leader);
     }
-    let _ = sys::wait_and_reap(leader);
+    // Ignored: it is reaped already where SIGCHLD is ignored or handled.
+    let _ = uninterrupted(|| sys::wait_and_reap(leader));
     if told.is_err() {
         report::outlive(leader, || true);
     }

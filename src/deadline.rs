@@ -11,7 +11,7 @@ use core::time::Duration;
 /// Where nobody may wait it is busy for about so long: that others have no time to end would be taken for their refusal.
 pub(crate) fn pause() {
     const MILLISECOND: Timespec = Timespec { seconds: 0, nanoseconds: 1_000_000 };
-    const TURNS: u32 = 1 << 16;
+    const TURNS: u32 = 1 << 14;
     if sys::nanosleep(&MILLISECOND).is_err() {
         (0..TURNS).for_each(|_| hint::spin_loop());
     }

@@ -208,12 +208,14 @@ pub(crate) fn end_leader(leader: c_int, goes: bool) {
         if !is_ours(leader) {
             return; // reaped, perhaps by a handler of the caller's
         }
-        // Ignored: what has been reaped is no longer ours.
-        let _ = match kill_child(leader) {
-            Ok(()) => sys::wait_and_reap(leader),
-            Err(_) if goes => sys::reap(leader).map(drop),
+        let reaped = match kill_child(leader) {
+            Ok(()) => sys::wait_and_reap(leader).is_ok(),
+            Err(_) if goes => sys::reap(leader).is_ok_and(|end| end.is_some()),
             Err(_) => return,
         };
+        if reaped {
+            return; // its number may be another child's by now
+        }
         deadline::pause();
     }
 }

@@ -71,11 +71,7 @@ impl Watched<'_> {
 
     /// Whether it is gone: where its orphans are the caller's, this reaps it. It may be in a group of its own.
     fn is_gone(&self) -> bool {
-        let reaped = self.daemon.is_none_or(|pid| {
-            // Ignored: it may be another's child, or alive.
-            let _ = sys::reap(pid);
-            !report::is_ours(pid)
-        });
+        let reaped = self.daemon.is_none_or(|pid| sys::reap(pid) != Ok(None));
         let died = |process: &Fd| sys::pidfd_send_signal(process.number(), 0) == Err(Errno::ESRCH);
         reaped && self.process.as_ref().is_none_or(died)
     }

@@ -429,11 +429,6 @@ pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
     check(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// `waitid(P_PID, pid, WEXITED | WNOWAIT)`: waits until that child has ended.
-pub fn wait_for_end(pid: c_int) -> Result<(), Errno> {
-    waitid(libc::P_PID, pid, libc::WEXITED | libc::WNOWAIT)
-}
-
 /// `waitid(P_PID, pid, WEXITED)`: waits until that child has ended, and reaps it.
 pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
     waitid(libc::P_PID, pid, libc::WEXITED)

@@ -457,11 +457,6 @@ pub fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
     check(unsafe { syscall!(KILL, pid, signal) }).map(drop)
 }
 
-/// `waitid(P_PID, pid, WEXITED | WNOWAIT)`: waits until that child has ended.
-pub fn wait_for_end(pid: c_int) -> Result<(), Errno> {
-    waitid(P_PID, pid, WEXITED | WNOWAIT)
-}
-
 /// `waitid(P_PID, pid, WEXITED)`: waits until that child has ended, and reaps it.
 pub fn wait_and_reap(pid: c_int) -> Result<(), Errno> {
     waitid(P_PID, pid, WEXITED)

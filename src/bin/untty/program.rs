@@ -11,6 +11,8 @@ const NO_ACCESS: Errno = Errno::new(13);
 const NOT_A_DIRECTORY: Errno = Errno::new(20);
 const TOO_LONG: Errno = Errno::new(36);
 
+/// What a path can be long, with its NUL, for the kernel.
+const PATH_MAX: usize = 4096;
 /// What a file's name can be long, on any file system.
 const NAME_MAX: usize = 255;
 
@@ -95,7 +97,7 @@ impl Program {
             let mut path = Buffer::new();
             path.add(if directory.is_empty() { b"." } else { directory }).add(b"/").add(name);
             // An element that makes too long a path hides nothing behind it.
-            match path.as_c_str().map(&mut *attempt) {
+            match path.as_c_str().filter(|path| path.count_bytes() < PATH_MAX).map(&mut *attempt) {
                 Some(Ok(())) => return Ok(()),
                 None | Some(Err(NO_SUCH_FILE | NOT_A_DIRECTORY)) => {}
                 Some(Err(errno)) => worst = errno,
