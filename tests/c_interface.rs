@@ -15,7 +15,10 @@ use harness::{
     End, Meeting, PATIENCE, ROOT, Scratch, State, Visitor, Warden, differences, is_root, make, run, succeed,
 };
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
@@ -46,6 +49,7 @@ fn main() {
             ("daemon_does_what_daemon_3_does", daemon_does_what_daemon_3_does),
             ("daemon_that_fails_leaves_the_caller_as_it_was", daemon_that_fails_leaves_the_caller_as_it_was),
             ("daemon_without_the_real_dev_null_fails", daemon_without_the_real_dev_null_fails),
+            ("dev_null_from_after_2038_is_the_real_one", dev_null_from_after_2038_is_the_real_one),
             ("threads_are_refused_or_accepted", threads_are_refused_or_accepted),
             ("detach_by_default_changes_all", detach_by_default_changes_all),
             ("detach_keeps_all_that_it_is_told_to", detach_keeps_all_that_it_is_told_to),
@@ -63,6 +67,7 @@ fn main() {
             ("pid_file_is_for_one_daemon_at_a_time", pid_file_is_for_one_daemon_at_a_time),
             ("pid_file_is_its_owners_to_remove", pid_file_is_its_owners_to_remove),
             ("stale_pid_file_is_taken_over", stale_pid_file_is_taken_over),
+            ("pid_file_from_after_2038_is_taken_over", pid_file_from_after_2038_is_taken_over),
             ("failed_start_puts_the_pid_file_back", failed_start_puts_the_pid_file_back),
             ("supervisor_and_its_sockets_are_told_by_the_environment", supervisor_is_told_by_the_environment),
             ("supervisor_is_told_by_the_parents_name", supervisor_is_told_by_the_parents_name),
@@ -682,6 +687,44 @@ fn daemon_without_the_real_dev_null_fails() {
     }
 }
 
+/// Gives a file a time that 32 bits do not hold, 2040-01-01; false where the file system does not keep it.
+fn date_after_2038(path: &str) -> bool {
+    let time = TimeSpec::new(2_208_988_800, 0);
+    utimensat(AT_FDCWD, path, &time, &time, UtimensatFlags::FollowSymlink).expect("it is this user's");
+    let kept = fs::metadata(path).expect("the file");
+    [kept.atime(), kept.mtime()] == [time.tv_sec(); 2]
+}
+
+fn dev_null_from_after_2038_is_the_real_one() {
+    let test = "dev_null_from_after_2038_is_the_real_one";
+    if !is_root() {
+        return skipped(test, "only root may chroot");
+    }
+    let scratch = Scratch::new();
+    let null = scratch.file("dev/null");
+    fs::create_dir(scratch.file("dev")).expect("a directory");
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
+    let device = nix::sys::stat::makedev(1, 3);
+    if let Err(errno) = nix::sys::stat::mknod(null.as_str(), nix::sys::stat::SFlag::S_IFCHR, mode, device) {
+        return skipped(test, &errno.to_string());
+    }
+    if let Err(error) = fs::File::open(&null) {
+        return skipped(test, &error.to_string());
+    }
+    let root = scratch.path().to_str().expect("text");
+    for flavour in flavours() {
+        for [nochdir, noclose] in [["0", "0"], ["1", "0"]] {
+            if !date_after_2038(&null) {
+                return skipped(test, "the file system does not keep such a time");
+            }
+            let command = with(flavour.program("daemon"), &["untty", nochdir, noclose, "fail", root]);
+            let (end, output, orphans) = finish(&command);
+            assert_eq!((end, output), (End::Exited(0), vec!["0 0: another".to_owned()]), "{flavour:?}");
+            assert!(matches!(orphans[..], [(_, End::Exited(0))]), "{orphans:?}");
+        }
+    }
+}
+
 fn threads_are_refused_or_accepted() {
     for flavour in flavours() {
         // Refused; and accepted when the thread is gone.
@@ -1025,6 +1068,28 @@ fn stale_pid_file_is_taken_over() {
         fs::write(&path, format!("{}\n", std::process::id())).expect("the file");
         let third = Holder::start(flavour, &scratch, &path);
         assert_eq!(read(&path), format!("{}\n", third.pid));
+    }
+}
+
+fn pid_file_from_after_2038_is_taken_over() {
+    for flavour in flavours() {
+        let scratch = Scratch::new();
+        let path = scratch.file("pid");
+        fs::write(&path, "12345\n").expect("the file");
+        if !date_after_2038(&path) {
+            return skipped("pid_file_from_after_2038_is_taken_over", "the file system does not keep such a time");
+        }
+        let (end, output, _) = finish(&with(flavour.program("pid_file"), &["start and fail", &path]));
+        assert_eq!((end, output), (End::Exited(7), vec![]), "{flavour:?}");
+        assert_eq!(read(&path), "12345\n", "put back");
+        assert!(date_after_2038(&path));
+        let holder = Holder::start(flavour, &scratch, &path);
+        assert_eq!(read(&path), format!("{}\n", holder.pid), "{flavour:?}");
+        assert!(date_after_2038(&path));
+        assert_eq!(asked(flavour, "read", &path), format!("{} -7 -7", holder.pid), "{flavour:?}");
+        let (end, output, _) = finish(&with(flavour.program("pid_file"), &["start", &path, "nobody"]));
+        let told = refused_words(PID_FILE, Errno::EEXIST);
+        assert_eq!((end, output), (End::Exited(120), vec![format!("{told}: the caller, as it was")]));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The backend over the C library.
 //!
 //! The calls that a libc gives types or duties of its own (signal sets, its reserved signals, 64-bit times) go through
-//! its `syscall`, with the kernel's types.
+//! its `syscall`, with the kernel's types. So do, on 32-bit machines with such calls, those that see times or offsets.
 
 pub use super::kernel::*;
 use crate::error::Errno;
@@ -13,11 +13,100 @@ pub use libc::{
     O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY,
 };
 
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+use libc::{F_GETLK, F_SETLK, fcntl as fcntl64, flock as flock64};
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+use narrow::{F_GETLK64 as F_GETLK, F_SETLK64 as F_SETLK, fcntl as fcntl64, flock64, fstat64, lstat64, stat64};
+
 // glibc has two of each on 32-bit machines, one of them for files below 2 GiB with small inode numbers.
 #[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
-use libc::{fstat as fstat64, lstat as lstat64, open as open64, stat as stat64};
+use libc::open as open64;
 #[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
-use libc::{fstat64, lstat64, open64, stat64};
+use libc::open64;
+#[cfg(not(any(all(target_env = "gnu", target_pointer_width = "32"), target_arch = "x86", target_arch = "arm")))]
+use libc::{fstat as fstat64, lstat as lstat64, stat as stat64};
+#[cfg(all(target_env = "gnu", target_pointer_width = "32", not(any(target_arch = "x86", target_arch = "arm"))))]
+use libc::{fstat64, lstat64, stat64};
+
+/// The kernel's own calls where a word has 32 bits, named as a C library's. For those of glibc, a file whose time does
+/// not fit into 32 bits is EOVERFLOW, and before 2.28 it hands the kernel a structure with 32-bit offsets where that
+/// wants 64. The kernel cuts times off, and nobody here looks at them.
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+#[allow(non_camel_case_types, reason = "C's names")]
+mod narrow {
+    use core::ffi::{c_char, c_int, c_short};
+    use core::mem::offset_of;
+
+    pub(super) const F_GETLK64: c_int = 12;
+    pub(super) const F_SETLK64: c_int = 13;
+
+    /// The kernel's `struct stat64`, as far as anybody here asks; the rest is only room for it.
+    #[repr(C)]
+    pub(super) struct stat64 {
+        pub(super) st_dev: u64,
+        padding: [u32; 2],
+        pub(super) st_mode: u32,
+        pub(super) st_nlink: u32,
+        pub(super) st_uid: u32,
+        gid: u32,
+        pub(super) st_rdev: u64,
+        more_padding: u32,
+        size: i64,
+        block_size: u32,
+        blocks: u64,
+        times: [u32; 6],
+        pub(super) st_ino: u64,
+    }
+
+    /// The kernel's `struct flock64`.
+    #[repr(C)]
+    pub(super) struct flock64 {
+        pub(super) l_type: c_short,
+        whence: c_short,
+        start: i64,
+        length: i64,
+        pub(super) l_pid: c_int,
+    }
+
+    // Only the alignment of 64-bit numbers differs. The kernel's headers say the same: .ci/kernel-numbers.
+    const _: () = {
+        let x86 = cfg!(target_arch = "x86");
+        assert!(size_of::<stat64>() == if x86 { 96 } else { 104 });
+        assert!(offset_of!(stat64, st_mode) == 16 && offset_of!(stat64, st_nlink) == 20);
+        assert!(offset_of!(stat64, st_uid) == 24 && offset_of!(stat64, st_rdev) == 32);
+        assert!(offset_of!(stat64, st_ino) == if x86 { 88 } else { 96 });
+        assert!(size_of::<flock64>() == if x86 { 24 } else { 32 });
+        assert!(offset_of!(flock64, l_pid) == if x86 { 20 } else { 24 });
+    };
+
+    /// # Safety
+    /// A struct stat64 can be written there.
+    pub(super) unsafe fn fstat64(fd: c_int, stat: *mut stat64) -> c_int {
+        // SAFETY: the caller's promise.
+        unsafe { libc::syscall(libc::SYS_fstat64, fd, stat) }
+    }
+
+    /// # Safety
+    /// The path is a valid string, and a struct stat64 can be written there.
+    pub(super) unsafe fn stat64(path: *const c_char, stat: *mut stat64) -> c_int {
+        // SAFETY: the caller's promise.
+        unsafe { libc::syscall(libc::SYS_stat64, path, stat) }
+    }
+
+    /// # Safety
+    /// The path is a valid string, and a struct stat64 can be written there.
+    pub(super) unsafe fn lstat64(path: *const c_char, stat: *mut stat64) -> c_int {
+        // SAFETY: the caller's promise.
+        unsafe { libc::syscall(libc::SYS_lstat64, path, stat) }
+    }
+
+    /// # Safety
+    /// The command is one for a struct flock64, which can be read there and, where the command says so, written.
+    pub(super) unsafe fn fcntl(fd: c_int, command: c_int, lock: *const flock64) -> c_int {
+        // SAFETY: the caller's promise.
+        unsafe { libc::syscall(libc::SYS_fcntl64, fd, command, lock) }
+    }
+}
 
 /// Signals that the C library keeps for itself (glibc: thread cancellation and setuid in all threads; musl: one more).
 pub const fn reserved_signals() -> SignalSet {
@@ -184,14 +273,14 @@ pub fn flock(fd: c_int, operation: c_int) -> Result<(), Errno> {
 pub fn record_lock(fd: c_int) -> Result<(), Errno> {
     let lock = whole_file(libc::F_RDLCK);
     // SAFETY: a struct flock, which lives through the call.
-    check(unsafe { libc::fcntl(fd, libc::F_SETLK, &raw const lock) }).map(drop)
+    check(unsafe { fcntl64(fd, F_SETLK, &raw const lock) }).map(drop)
 }
 
 /// `fcntl(fd, F_GETLK, F_WRLCK)`: the process id that belongs to a record lock of another process; `None` without one.
 pub fn record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
     let mut lock = whole_file(libc::F_WRLCK);
     // SAFETY: a struct flock, which lives through the call.
-    check(unsafe { libc::fcntl(fd, libc::F_GETLK, &raw mut lock) })?;
+    check(unsafe { fcntl64(fd, F_GETLK, &raw mut lock) })?;
     Ok((c_int::from(lock.l_type) != UNLOCKED).then_some(lock.l_pid))
 }
 
@@ -199,7 +288,7 @@ pub fn record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
 pub fn any_record_lock_owner(fd: c_int) -> Result<Option<c_int>, Errno> {
     let mut lock = whole_file(libc::F_WRLCK);
     // SAFETY: a struct flock, which lives through the call.
-    check(unsafe { libc::fcntl(fd, F_OFD_GETLK, &raw mut lock) })?;
+    check(unsafe { fcntl64(fd, F_OFD_GETLK, &raw mut lock) })?;
     Ok((c_int::from(lock.l_type) != UNLOCKED).then_some(lock.l_pid))
 }
 
@@ -211,9 +300,9 @@ const UNLOCKED: c_int = libc::F_UNLCK as c_int;
 
 /// From the first byte to wherever the last one will be.
 #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "types differ between targets; 0 to 2")]
-fn whole_file(kind: c_int) -> libc::flock {
+fn whole_file(kind: c_int) -> flock64 {
     // SAFETY: all zero is a struct flock.
-    let mut lock = unsafe { MaybeUninit::<libc::flock>::zeroed().assume_init() };
+    let mut lock = unsafe { MaybeUninit::<flock64>::zeroed().assume_init() };
     lock.l_type = kind as libc::c_short;
     lock
 }
