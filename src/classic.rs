@@ -46,7 +46,7 @@ fn become_daemon(keep_directory: bool, null: Option<Fd>, mask: SignalSet, caller
         uninterrupted(|| sys::chdir(c"/"))?;
     }
     if let Some(null) = null {
-        for stream in sys::STDIN..=sys::STDERR {
+        for stream in sys::STDIN..sys::STDERR + 1 {
             uninterrupted(|| sys::dup3(null.number(), stream, 0))?;
         }
     }

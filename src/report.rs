@@ -198,7 +198,12 @@ pub(crate) fn kill_leader(leader: c_int) -> bool {
 /// Kills the group of that leader.
 pub(crate) fn kill_group(leader: c_int) {
     // Ignored: there may be no group any more, or none yet.
-    let _ = sys::kill(-leader, sys::SIGKILL);
+    let _ = signal_group(leader, sys::SIGKILL);
+}
+
+#[inline(never)] // smaller
+fn signal_group(leader: c_int, signal: c_int) -> Result<(), Errno> {
+    sys::kill(-leader, signal)
 }
 
 /// Reaps the leader, which may still watch a daemon that is ready, or be stopped on its way out. One that cannot be
@@ -244,7 +249,7 @@ pub(crate) fn outlive(group: c_int, others_are_gone: impl Fn() -> bool) {
     for _ in 0..GRACE_MILLISECONDS {
         // Ignored: there may be none.
         let _ = sys::reap_one_of_group(group);
-        if others_are_gone() && sys::kill(-group, 0) == Err(Errno::ESRCH) {
+        if others_are_gone() && signal_group(group, 0) == Err(Errno::ESRCH) {
             return;
         }
         deadline::pause();
