@@ -49,6 +49,7 @@ fn main() {
             ("daemon_does_what_daemon_3_does", daemon_does_what_daemon_3_does),
             ("daemon_that_fails_leaves_the_caller_as_it_was", daemon_that_fails_leaves_the_caller_as_it_was),
             ("daemon_without_the_real_dev_null_fails", daemon_without_the_real_dev_null_fails),
+            ("stopped_leader_of_a_daemon_that_fails_is_ended", stopped_leader_of_a_daemon_that_fails_is_ended),
             ("dev_null_from_after_2038_is_the_real_one", dev_null_from_after_2038_is_the_real_one),
             ("threads_are_refused_or_accepted", threads_are_refused_or_accepted),
             ("detach_by_default_changes_all", detach_by_default_changes_all),
@@ -684,6 +685,15 @@ fn daemon_without_the_real_dev_null_fails() {
             Ok(()) => assert_daemon_fails(flavour, ["0", "0"], &link, Errno::ENODEV),
             Err(errno) => skipped("another device in place of /dev/null", &errno.to_string()),
         }
+    }
+}
+
+fn stopped_leader_of_a_daemon_that_fails_is_ended() {
+    // With the raw backend, no function of the program's can come between.
+    for flavour in flavours().filter(|flavour| !flavour.is_raw()) {
+        let (end, output, _) = finish(&flavour.program("stopped"));
+        assert_eq!(output, [format!("-1 {}, children left: 0", Errno::EIO as i32)], "{flavour:?}");
+        assert_eq!(end, End::Exited(0), "{flavour:?}");
     }
 }
 

@@ -389,6 +389,14 @@ fn program_from_path_is_the_one_of_execvp() {
     ] {
         assert_eq!(run_tool(&places, path, "/", false), Err((status, errno.into())), "{path}");
     }
+    // What makes too long a path for the kernel hides nothing behind it, and is not what is told.
+    for length in [4080, 4096, 4200, 5100, 6000] {
+        let long = "/a".repeat(length / 2);
+        let found = run_tool(&places, &format!("{long}:@/a"), "/", false);
+        assert_eq!(found, Ok("a one two".to_owned()), "{length}");
+        let found = run_tool(&places, &format!("{long}:@/missing"), "/", false);
+        assert_eq!(found, Err((127, "ENOENT".to_owned())), "{length}");
+    }
     // Where PATH is not set, there is a default; PATH in other names does not count.
     let log = places.file("default");
     let start = Start::new(&["-o", &log, "sh", "-c", "echo default"]).step("env", "XPATH=/x").step("env", "PATHS=/x");

@@ -6,7 +6,7 @@
 pub use super::kernel::*;
 use crate::error::Errno;
 use core::ffi::{CStr, c_int, c_uint, c_void};
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 use core::ptr;
 use sc::syscall;
 
@@ -256,6 +256,17 @@ struct KernelStat {
     rdev: u64,
     rest: [u64; 13],
 }
+
+/// As `struct stat` is in `asm/stat.h`; .ci/kernel-numbers compares the same numbers with the headers.
+const _: () = {
+    let is_x86_64 = cfg!(target_arch = "x86_64");
+    assert!(mem::offset_of!(KernelStat, dev) == 0 && mem::offset_of!(KernelStat, ino) == 8);
+    assert!(mem::offset_of!(KernelStat, mode) == if is_x86_64 { 24 } else { 16 });
+    assert!(mem::offset_of!(KernelStat, nlink) == if is_x86_64 { 16 } else { 20 });
+    assert!(mem::offset_of!(KernelStat, uid) == if is_x86_64 { 28 } else { 24 });
+    assert!(mem::offset_of!(KernelStat, rdev) == if is_x86_64 { 40 } else { 32 });
+    assert!(size_of::<KernelStat>() >= 144);
+};
 
 /// `fstat(fd)`
 pub fn fstat(fd: c_int) -> Result<Stat, Errno> {

@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = &[
     ("what_daemon_3_hides_is_found", what_daemon_3_hides_is_found),
     ("a_leader_is_killed_in_another_way_where_one_is_forbidden", a_leader_is_killed_in_another_way),
     ("a_leader_that_goes_by_itself_is_reaped_all_the_same", a_leader_that_goes_by_itself_is_reaped_all_the_same),
+    ("a_leader_that_is_reaped_is_not_waited_for", a_leader_that_is_reaped_is_not_waited_for),
     ("a_leader_that_is_not_reaped_at_once_is_reaped_later", a_leader_that_is_not_reaped_at_once_is_reaped_later),
     ("a_leader_that_cannot_wait_ends_no_daemon_that_is_ready", a_leader_that_cannot_wait_ends_no_daemon_that_is_ready),
     ("a_report_that_cannot_be_guarded_is_made_all_the_same", a_report_that_cannot_be_guarded_is_made_all_the_same),
@@ -88,6 +89,14 @@ fn a_leader_that_goes_by_itself_is_reaped_all_the_same() {
             let said = outcomes(plan, "caller", "kill", What::Errno(libc::EPERM), extent);
             assert!(said.iter().all(|said| said == "success"), "{said:?}");
         }
+    }
+}
+
+/// Nor is it asked for again: its number may be another child's by then.
+fn a_leader_that_is_reaped_is_not_waited_for() {
+    for plan in [PLAIN, "rust return"] {
+        let said = outcomes_if_any(plan, "caller", "nanosleep", What::Errno(libc::EPERM), Extent::Once);
+        assert!(said.is_empty(), "{plan}: {said:?}");
     }
 }
 
