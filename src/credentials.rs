@@ -19,7 +19,7 @@ const FEW: usize = 32;
 impl Credentials<'_> {
     /// An id of -1 means "leave it as it is" to the kernel: who asks for that would stay root.
     pub(crate) fn are_ids(&self) -> bool {
-        self.uid != sys::NO_ID && self.gid != sys::NO_ID && !self.groups.contains(&sys::NO_ID)
+        self.uid != sys::NO_ID && self.gid != sys::NO_ID && !has(self.groups, sys::NO_ID)
     }
 
     /// Makes this process that user. The order is the only one that works: each call needs what the next takes away.
@@ -78,9 +78,18 @@ impl Credentials<'_> {
             return Ok(false);
         }
         // SAFETY: that many have been written.
-        let has = unsafe { slice::from_raw_parts(memory, self.groups.len()) };
-        Ok(self.groups.iter().all(|group| has.contains(group)) && has.iter().all(|group| self.groups.contains(group)))
+        let have = unsafe { slice::from_raw_parts(memory, self.groups.len()) };
+        Ok(have_all(have, self.groups) && have_all(self.groups, have))
     }
+}
+
+fn have_all(groups: &[u32], wanted: &[u32]) -> bool {
+    wanted.iter().all(|group| has(groups, *group))
+}
+
+#[allow(clippy::manual_contains, reason = "that is made for speed, and larger")]
+fn has(groups: &[u32], wanted: u32) -> bool {
+    groups.iter().any(|group| *group == wanted)
 }
 
 /// The attempt to regain what was given up, which has to fail.

@@ -6,8 +6,12 @@ use crate::sys::{self, Disposition, SignalSet};
 use core::ffi::c_int;
 
 /// The signals that a terminal sends, or its end.
-const FROM_THE_TERMINAL: [c_int; 6] =
-    [sys::SIGHUP, sys::SIGINT, sys::SIGQUIT, sys::SIGTSTP, sys::SIGTTIN, sys::SIGTTOU];
+const FROM_THE_TERMINAL: SignalSet = only(sys::SIGHUP)
+    | only(sys::SIGINT)
+    | only(sys::SIGQUIT)
+    | only(sys::SIGTSTP)
+    | only(sys::SIGTTIN)
+    | only(sys::SIGTTOU);
 
 /// The set of one signal.
 pub(crate) const fn only(signal: c_int) -> SignalSet {
@@ -111,7 +115,7 @@ fn reset_one(signal: c_int) -> Result<(), Errno> {
     if sys::reserved_signals() & only(signal) != 0 && !disposition(signal, None)?.is_ignore() {
         return Ok(());
     }
-    if FROM_THE_TERMINAL.contains(&signal) {
+    if FROM_THE_TERMINAL & only(signal) != 0 {
         // A signal that gets ignored is no longer pending either: POSIX, sigaction().
         disposition(signal, Some(&Disposition::IGNORE))?;
     }
