@@ -98,8 +98,12 @@ $(out)/untty: $(sources)
 # In terms of the prefix, if it lies below that; a path may have spaces in it.
 below_prefix = $(subst |,,$(subst |$(PREFIX)/,$${prefix}/,|$(1)))
 
+# What make, sed or pkg-config reads in another way than the shell.
+export PC_PATHS := $(PREFIX)$(LIBDIR)$(INCLUDEDIR)
 $(out)/untty.pc: untty.pc.in Cargo.toml Makefile FORCE
+	case "$$PC_PATHS" in *[\&\|\#\"\\]*) echo "untty.pc cannot hold this path: $$PC_PATHS" >&2; exit 1 ;; esac
 	mkdir -p $(out)
+	rm -f $@ # root's, if root has installed
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(call below_prefix,$(LIBDIR))|' \
 	    -e 's|@INCLUDEDIR@|$(call below_prefix,$(INCLUDEDIR))|' -e 's|@VERSION@|$(version)|' $< > $@
 
@@ -120,8 +124,8 @@ install: all
 	install -m 755 $(out)/untty "$(DESTDIR)$(BINDIR)/untty"
 	install -m 644 man/untty.1 "$(DESTDIR)$(MANDIR)/man1/untty.1"
 	install -m 644 man/untty.3 "$(DESTDIR)$(MANDIR)/man3/untty.3"
-	echo ".so man3/untty.3" > $(out)/same.3
-	for name in $(exports); do install -m 644 $(out)/same.3 "$(DESTDIR)$(MANDIR)/man3/$$name.3" || exit; done
+	for name in $(exports); do \
+	    echo ".so man3/untty.3" | install -m 644 /dev/stdin "$(DESTDIR)$(MANDIR)/man3/$$name.3" || exit; done
 
 # tests/c_interface.rs builds and runs the C examples, with both backends.
 check: all

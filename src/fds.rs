@@ -98,7 +98,9 @@ fn number(fd: u32) -> c_int {
 /// All of them may be tried one after the other: closing what is closed already does nothing.
 pub(crate) fn close_except(lowest: c_int, keep: &[c_int], own: &[c_int]) {
     let lowest = u32::try_from(lowest).unwrap_or(0);
-    let mut kept = Kept { keep, own, start: 0, window: [0; Kept::WORDS], above: None, moves: 0, end: u32::MAX };
+    // Of a long list, what is not below the end of the table need not be looked at again and again.
+    let end = if keep.len() > Kept::LONG { table_size(own).unwrap_or(u32::MAX) } else { u32::MAX };
+    let mut kept = Kept { keep, own, start: 0, window: [0; Kept::WORDS], above: None, end };
     kept.move_to(lowest);
     if close_ranges(lowest, &mut kept).is_ok() || close_listed(lowest, &mut kept).is_some() {
         return;
@@ -309,8 +311,6 @@ struct Kept<'a> {
     window: [u64; Kept::WORDS],
     /// The lowest one above the window.
     above: Option<u32>,
-    /// How often the window was moved.
-    moves: u32,
     /// What is not below is not open, and need not be kept.
     end: u32,
 }
@@ -318,9 +318,8 @@ struct Kept<'a> {
 impl Kept<'_> {
     const WORDS: usize = 32;
     const WIDTH: u32 = 32 * u64::BITS;
-    /// After so many moves, it is time to ask how far they can lead: a list of a million numbers from everywhere would
-    /// otherwise be read half a million times.
-    const MANY_MOVES: u32 = 16;
+    /// A list of so many numbers is long: one of a million from everywhere would be read half a million times.
+    const LONG: usize = 512;
 
     /// Is it one of them?
     fn contains(&mut self, fd: u32) -> bool {
@@ -341,10 +340,6 @@ impl Kept<'_> {
     fn move_to(&mut self, fd: u32) {
         (self.start, self.above) = (fd, None);
         self.window.fill(0);
-        self.moves += 1;
-        if self.moves == Self::MANY_MOVES {
-            self.end = table_size(self.own).unwrap_or(u32::MAX);
-        }
         let numbers = self.keep.iter().chain(self.own).filter_map(|kept| u32::try_from(*kept).ok());
         for kept in numbers.filter(|kept| *kept < self.end) {
             let Some(offset) = kept.checked_sub(self.start) else { continue };

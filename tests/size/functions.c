@@ -31,6 +31,7 @@ static struct untty_options options = UNTTY_OPTIONS_INIT;
 static struct untty_handle handle;
 static struct untty_error error;
 static const int keep[] = {9, 3, 3, -1, 70000, 5};
+static int many[26000];
 static const unsigned groups[] = {65534, 100, 101};
 
 static int is(const char *left, const char *right) {
@@ -56,7 +57,11 @@ static int set_option(const char *name, const char *value) {
         options.flags |= UNTTY_STAY_IF_SUPERVISED;
     else if (is(name, "-keep"))
         options.keep = keep, options.keep_count = sizeof keep / sizeof keep[0];
-    else if (is(name, "-user"))
+    else if (is(name, "-keep-many")) {
+        for (int fd = 0; fd < (int)(sizeof many / sizeof many[0]); fd++)
+            many[fd] = fd + 3;
+        options.keep = many, options.keep_count = sizeof many / sizeof many[0];
+    } else if (is(name, "-user"))
         options.flags |= UNTTY_SET_USER, options.uid = options.gid = 65534, options.groups = groups,
             options.group_count = sizeof groups / sizeof groups[0];
     else if (is(name, "-umask"))
