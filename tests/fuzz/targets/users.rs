@@ -5,11 +5,11 @@
 #[allow(dead_code, reason = "the command needs more of it")]
 #[path = "../../../src/bin/untty/buffer.rs"]
 mod buffer;
-#[path = "../users.rs"]
-mod users;
 #[allow(dead_code, reason = "the command needs more of it")]
 #[path = "../../../src/bin/untty/user.rs"]
 mod user;
+#[path = "../users.rs"]
+mod users;
 
 use std::{env, fs, process};
 
