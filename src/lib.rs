@@ -55,21 +55,29 @@
 //! # Raw forks in a program with a C library
 //! Where a program has a C library, use the backend `libc`. With `raw` that library is not told of the forks. What does
 //! not depend on them holds: `getpid`, `kill`, memory from `malloc`, stdio (whose buffers are copied, as by any fork),
-//! new threads and their mutexes, and whatever the daemon forks with the C library's own `fork` or executes. But
-//! handlers of `pthread_atfork` do not run, and the C library takes the daemon's first thread for the caller's. With
-//! glibc 2.36 and musl 1.2.3 that comes to this:
+//! new threads and their mutexes (except priority inheritance), and whatever the daemon forks with the C library's own
+//! `fork` or executes. But handlers of `pthread_atfork` do not run, and the C library takes the daemon's first thread for
+//! the caller's. With glibc 2.36 and musl 1.2.3 that comes to this:
 //! - with musl, `gettid` is wrong, and what `raise`, `abort` and `pthread_kill` send to the first thread hits the
 //!   **caller**, or whatever has its number by then;
 //! - with glibc, `gettid`, `raise` and `abort` are right (they ask the kernel), but `pthread_kill` of the first thread
 //!   by another one fails (ESRCH);
+//! - `pthread_setschedparam` and `pthread_setaffinity_np`, called by the first thread for itself, change the **caller**,
+//!   and claim success;
 //! - `setuid` and its like, called by another thread, **leave the first one as it was and claim success** with glibc;
 //!   with musl they hang, and kill the caller;
+//! - called by the first thread, they **leave the others as they were and claim success** with musl;
+//! - a mutex with priority inheritance that the first thread has is never handed over to another one, which waits for
+//!   ever; or glibc aborts the daemon;
 //! - the death of a daemon that holds a robust mutex is not noticed, and whoever joins its first thread waits for ever
 //!   (so with musl's own fork, too);
-//! - the handlers of the signals that the C library keeps for itself (32 to 34) are reset, unless signals are kept: a
-//!   program with musl that has cancelled a thread before the detach, and cancels another one afterwards, is killed.
+//! - the handlers of the signals that the C library keeps for itself (32 to 34) are reset, unless signals are kept. So a
+//!   program that has cancelled a thread before the detach, and cancels another one afterwards, is killed; and one with
+//!   glibc that has had a thread before, and calls `setuid` in the first one while it has another, too.
 //!
-//! So a daemon of raw forks should give up its privileges by the detach itself, and have no threads or execute a program.
+//! So where it has to be `raw`, give privileges up by the detach itself, and execute a program; or have no threads, and
+//! call nothing that is about the calling thread: `pthread_setschedparam` and its like, and with musl `gettid`, `raise`
+//! and `abort`.
 
 #![no_std]
 

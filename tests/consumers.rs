@@ -178,7 +178,7 @@ fn program_that_loads_the_library() {
 }
 
 /// Builds a package below `tests/consumers`: its program. `None`, said, where it cannot be had: a published package does
-/// not hold other packages, and what it depends on may be out of reach.
+/// not hold other packages, and the registry may be out of reach. A lock file that no longer fits is a failure.
 fn package(name: &str) -> Option<PathBuf> {
     let manifest = Path::new(ROOT).join("tests/consumers").join(name).join("Cargo.toml");
     if !manifest.exists() {
@@ -192,12 +192,25 @@ fn package(name: &str) -> Option<PathBuf> {
     };
     let (status, _, errors) = run(&mut cargo(&["fetch"]));
     if !status.success() {
+        assert!(is_out_of_reach(&errors), "cargo fetch --locked, for tests/consumers/{name}: {errors}");
         skipped(name, &format!("what it depends on cannot be fetched: {errors}"));
         return None;
     }
     let target = Path::new(ROOT).join("target/consumers").join(name);
     succeed(cargo(&["build"]).arg("--target-dir").arg(&target));
     Some(target.join("debug/consumer"))
+}
+
+/// Whether cargo complains of the network or the registry, and of nothing else.
+fn is_out_of_reach(errors: &str) -> bool {
+    let of_the_network = [
+        "failed to download",
+        "failed to query",
+        "offline was specified",
+        "using offline mode",
+        "which is replacing registry",
+    ];
+    !errors.contains("--locked") && of_the_network.iter().any(|words| errors.contains(words))
 }
 
 fn rust_without_std_or_libc() {

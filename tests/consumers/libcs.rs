@@ -7,6 +7,7 @@ use crate::harness::c::{build_once, finish, prefix, skipped, with, workshop};
 use crate::harness::{End, ROOT, Warden, is_root, run, succeed};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::available_parallelism;
 use std::{env, fs};
 
 /// A library in a program.
@@ -87,14 +88,34 @@ pub(crate) fn every_library_in_every_c_library() {
 type Ends = (End, End);
 const WELL: Ends = (End::Exited(0), End::Exited(0));
 
+/// The statement is a program's name, and its arguments.
 fn assert_ends(kit: Kit, statement: &str, (caller, daemon): Ends, said: &[&str]) {
-    let (end, output, orphans) = finish(&kit.program(&format!("libcs/{statement}.c")));
+    let mut words = statement.split(' ');
+    let name = words.next().expect("a name");
+    let (end, output, orphans) = finish(kit.program(&format!("libcs/{name}.c")).args(words));
     let last = orphans.last().expect("a daemon");
     assert_eq!(
         (end, last.1, output),
         (caller, daemon, said.iter().map(ToString::to_string).collect()),
         "{kit:?}: {statement}"
     );
+}
+
+/// Whether a thread that binds itself to one processor can be told from others.
+fn has_processors() -> bool {
+    let is_enough = available_parallelism().is_ok_and(|number| number.get() > 1);
+    if !is_enough {
+        skipped("affinity", "this process may use one processor only");
+    }
+    is_enough
+}
+
+/// Whether ids can be given up.
+fn has_ids() -> bool {
+    if !is_root() {
+        skipped("setuid", "only root may become somebody else");
+    }
+    is_root()
 }
 
 /// Whoever has made the forks.
@@ -145,8 +166,15 @@ fn with_the_c_librarys_forks(kit: Kit) {
     says("pthread_kill", &["the daemon: got it, and the sender was told 0", "the caller: nothing"]);
     says("robust", &["the caller: its owner is dead"]);
     says("cancel", &["the daemon's thread: cancelled"]);
-    if is_root() {
+    says("inheritance 60", &["handed over"]);
+    says("inheritance 60 gone", &["handed over"]);
+    says("scheduling", &["the daemon: a batch job", "the caller: as before"]);
+    if has_processors() {
+        says("affinity", &["the daemon: bound", "the caller: as before"]);
+    }
+    if has_ids() {
         says("setuid", &["setuid: 0", "the first thread: changed"]);
+        says("setuid_first", &["setuid: 0", "the other thread: changed"]);
     }
     // musl 1.2.3's own fork forgets that the kernel has to tell of the first thread's end.
     if !kit.has_musl() {
@@ -163,16 +191,37 @@ fn with_raw_forks_in_glibc(kit: Kit) {
     says("raise", &["the daemon: got it", "the caller: nothing"]);
     assert_ends(kit, "abort", (End::Exited(0), End::Killed(libc::SIGABRT)), &[]);
     says("gettid", &["gettid: its own"]);
-    says("cancel", &["the daemon's thread: cancelled"]);
     // It remembers.
     let esrch = "the daemon: nothing, and the sender was told 3";
     says("pthread_kill", &[esrch, "the caller: nothing"]);
+    with_raw_forks_in_either(kit);
+    // Its signals are 32, for cancelling, and 33; the handlers are gone, unless signals are kept.
+    assert_ends(kit, "cancel", (End::Exited(0), End::Killed(32)), &[]);
+    if has_ids() {
+        says("setuid", &["setuid: 0", "the first thread: still root"]);
+        assert_ends(kit, "setuid_first", (End::Exited(0), End::Killed(33)), &[]);
+        says("setuid_first keep", &["setuid: 0", "the other thread: changed"]);
+    }
+}
+
+fn with_raw_forks_in_either(kit: Kit) {
+    let says = |statement, said: &[&str]| assert_ends(kit, statement, WELL, said);
     says("robust", &["the caller: taken"]);
     says("join", &["never joined"]);
-    if is_root() {
-        says("setuid", &["setuid: 0", "the first thread: still root"]);
-    } else {
-        skipped("setuid", "only root may become somebody else");
+    says("cancel keep", &["the daemon's thread: cancelled"]);
+    says("scheduling", &["the daemon: as before", "the caller: a batch job"]);
+    if has_processors() {
+        says("affinity", &["the daemon: as before", "the caller: bound"]);
+    }
+    // The kernel knows the caller as the owner, and glibc aborts; or nobody, and the contender waits until the alarm. musl
+    // waits in both.
+    for arguments in [&["2"][..], &["2", "gone"]] {
+        let (end, output, orphans) = finish(&with(kit.program("libcs/inheritance.c"), arguments));
+        let daemon = orphans.last().expect("a daemon").1;
+        assert!(!output.contains(&"handed over".to_owned()), "{kit:?}: {arguments:?}: {output:?}");
+        let hangs = daemon == End::Killed(libc::SIGALRM);
+        let aborts = daemon == End::Killed(libc::SIGABRT) && !kit.has_musl() && arguments.len() == 1;
+        assert!(end == End::Exited(0) && (hangs || aborts), "{kit:?}: {arguments:?}: {end:?}, {daemon:?}");
     }
 }
 
@@ -184,18 +233,16 @@ fn with_raw_forks_in_musl(kit: Kit) {
     assert_ends(kit, "abort", (End::Killed(libc::SIGABRT), End::Killed(libc::SIGSEGV)), &[]);
     says("gettid", &["gettid: another's"]);
     says("pthread_kill", &["the daemon: nothing, and the sender was told 0", "the caller: got it"]);
-    says("robust", &["the caller: taken"]);
-    says("join", &["never joined"]);
+    with_raw_forks_in_either(kit);
     // Its signal for cancelling is 33, and the handler is gone, unless signals are kept.
     assert_ends(kit, "cancel", (End::Exited(0), End::Killed(33)), &[]);
-    let (end, output, _) = finish(&with(kit.program("libcs/cancel.c"), &["keep"]));
-    assert_eq!((end, output), (End::Exited(0), vec!["the daemon's thread: cancelled".to_owned()]), "{kit:?}");
-    if is_root() {
+    if has_ids() {
+        // It finds that the first thread is not the one that it remembers, and takes it for the only one.
+        says("setuid_first", &["setuid: 0", "the other thread: still root"]);
+        says("setuid_first keep", &["setuid: 0", "the other thread: still root"]);
         // Its signal for calls in all threads is 34: the caller gets it, and the daemon waits for ever.
         let mut warden = Warden::start(&kit.program("libcs/setuid.c"));
         assert_eq!(warden.caller(), End::Killed(34), "{kit:?}");
         assert_eq!(warden.living().len(), 1, "{kit:?}: the daemon, which the warden ends");
-    } else {
-        skipped("setuid", "only root may become somebody else");
     }
 }

@@ -1,8 +1,12 @@
-/* A thread is cancelled before, and another one by the daemon. The C library has a signal, and a handler, for that. */
+/* A thread is cancelled before, and another one by the daemon. The C library has a signal, and a handler, for that; it
+ * sends the signal to a thread that sleeps. */
 
 #include "daemon.h"
 
-static void *wait_for_it(void *nothing) {
+static volatile long sleeper_id;
+
+static void *sleep_for_ever(void *nothing) {
+    sleeper_id = syscall(SYS_gettid);
     while (pause() < 0) {
     }
     return nothing;
@@ -11,7 +15,11 @@ static void *wait_for_it(void *nothing) {
 static const char *cancel_one(void) {
     pthread_t thread;
     void *result;
-    check(pthread_create(&thread, NULL, wait_for_it, NULL));
+    sleeper_id = 0;
+    check(pthread_create(&thread, NULL, sleep_for_ever, NULL));
+    while (sleeper_id == 0 || state_of(sleeper_id) != 'S') {
+        sched_yield();
+    }
     check(pthread_cancel(thread));
     check(pthread_join(thread, &result));
     return result == PTHREAD_CANCELED ? "cancelled" : "?";

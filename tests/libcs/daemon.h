@@ -16,30 +16,40 @@
 #include <sys/wait.h>
 #include <untty.h>
 
-/* In the daemon, returns 0. In the caller, waits until the daemon is gone, and returns 1. */
-static inline int become_daemon(uint32_t more_flags) {
+/* untty_detach(), with what all of these have in common. */
+static inline int detach(uint32_t flags) {
     struct untty_options options = UNTTY_OPTIONS_INIT;
     struct untty_error error;
-    int until_its_end[2];
     int pid;
-    char byte;
-    if (pipe(until_its_end) < 0) {
-        _exit(96);
-    }
-    options.flags = UNTTY_RETURN_IN_CALLER | UNTTY_KEEP_DESCRIPTORS | more_flags;
+    options.flags = UNTTY_KEEP_DESCRIPTORS | flags;
     options.output.kind = options.error.kind = UNTTY_STDIO_INHERIT;
     pid = untty_detach(&options, NULL, &error);
     if (pid < 0) {
         say(1, "%s: errno %d\n", untty_step_name(error.step), (int)error.errnum);
         _exit(95);
     }
-    if (pid == 0) {
+    return pid;
+}
+
+/* Waits until no other process has this pipe's writing end. */
+static inline void wait_until_nobody_has(int pipe_ends[2]) {
+    char byte;
+    close(pipe_ends[1]);
+    while (read(pipe_ends[0], &byte, 1) < 0 && errno == EINTR) {
+    }
+}
+
+/* In the daemon, returns 0. In the caller, waits until the daemon is gone, and returns 1. */
+static inline int become_daemon(uint32_t more_flags) {
+    int until_its_end[2];
+    if (pipe(until_its_end) < 0) {
+        _exit(96);
+    }
+    if (detach(UNTTY_RETURN_IN_CALLER | more_flags) == 0) {
         close(until_its_end[0]);
         return 0;
     }
-    close(until_its_end[1]);
-    while (read(until_its_end[0], &byte, 1) < 0 && errno == EINTR) {
-    }
+    wait_until_nobody_has(until_its_end);
     return 1;
 }
 
