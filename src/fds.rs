@@ -260,38 +260,41 @@ pub(crate) fn thread_count() -> Option<usize> {
 /// has room for our own descriptors.
 fn table_size(own: &[c_int]) -> Option<u32> {
     // The first of these is enough for half a million descriptors, and there may be little memory.
-    let bytes = [1 << 16, 1 << 20].into_iter().find_map(smallest_bitmap)?;
-    let size = u32::try_from(bytes * 8).ok()?;
+    let bytes = match smallest_bitmap(1 << 16) {
+        Err(Errno::EFAULT) => smallest_bitmap(1 << 20),
+        result => result,
+    };
+    let size = u32::try_from(bytes.ok()? * 8).ok()?;
     own.iter().all(|fd| *fd < number(size)).then_some(size)
 }
 
-/// The size in bytes of the smallest bitmap that the kernel finds long enough, up to so many.
-fn smallest_bitmap(most: usize) -> Option<usize> {
+/// The size in bytes of the smallest bitmap that the kernel finds long enough, up to so many; EFAULT when none is.
+fn smallest_bitmap(most: usize) -> Result<usize, Errno> {
     const GUARD: usize = 1 << 16; // the largest page
-    let bitmap = sys::mmap(most + GUARD).ok()?;
+    let bitmap = sys::mmap(most + GUARD)?;
     let end = bitmap.wrapping_add(most);
     // SAFETY: this is the end of our own mapping, and nothing is in it. It stays mapped, so no other thread's memory
     // can move in behind the bitmap.
     let guarded = unsafe { sys::forbid(end, GUARD) };
-    let size = guarded.ok().and_then(|()| smallest_before(end, most));
+    let size = guarded.and_then(|()| smallest_before(end, most));
     // SAFETY: the mapping is ours and no longer used.
     // Ignored: it succeeded for this mapping or leaves it where it hurts nobody.
     let _ = unsafe { sys::munmap(bitmap, most + GUARD) };
     size
 }
 
-fn smallest_before(end: *mut u8, most: usize) -> Option<usize> {
+fn smallest_before(end: *mut u8, most: usize) -> Result<usize, Errno> {
     let mut bytes = size_of::<u64>();
     while bytes <= most {
         let start = end.wrapping_sub(bytes).cast();
         // SAFETY: after the bitmap comes memory that the kernel cannot read or write either.
         match unsafe { sys::pselect6(c_int::MAX, start) } {
-            Ok(_) => return Some(bytes),
+            Ok(_) => return Ok(bytes),
             Err(Errno::EFAULT) => bytes *= 2,
-            Err(_) => return None,
+            Err(errno) => return Err(errno),
         }
     }
-    None
+    Err(Errno::EFAULT)
 }
 
 /// The larger of the two limits: the last resort, and wrong where both were lowered below open descriptors.
@@ -319,7 +322,7 @@ impl Kept<'_> {
     const WORDS: usize = 32;
     const WIDTH: u32 = 32 * u64::BITS;
     /// A list of so many numbers is long: one of a million from everywhere would be read half a million times.
-    const LONG: usize = 512;
+    const LONG: usize = 8192;
 
     /// Is it one of them?
     fn contains(&mut self, fd: u32) -> bool {
