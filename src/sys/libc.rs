@@ -556,6 +556,7 @@ fn waitid(kind: libc::idtype_t, id: c_int, options: c_int) -> Result<(), Errno> 
     // SAFETY: for Linux, NULL means that nobody wants to know how the child has ended.
     check(unsafe { libc::waitid(kind, id.unsigned_abs(), ptr::null_mut(), options) }).map(drop)
 }
+
 /// `rt_sigaction(signal, new)`: the disposition that it had.
 ///
 /// # Safety

@@ -502,6 +502,7 @@ fn waitid(kind: c_int, id: c_int, options: c_int) -> Result<(), Errno> {
     // SAFETY: NULL means that nobody wants to know how the child has ended, or of its resource usage.
     check(unsafe { syscall!(WAITID, kind, id, 0, options, 0) }).map(drop)
 }
+
 /// `rt_sigaction(signal, new)`: the disposition that it had.
 ///
 /// # Safety
