@@ -36,7 +36,7 @@
 #define UNTTY_OPTIONS_INIT \
     { \
         sizeof(struct untty_options), 0, 0, NULL, {0, 0, NULL}, {0, 0, NULL}, {0, 0, NULL}, NULL, 0, 0, 0, NULL, \
-        NULL, NULL, 0, 0, 0, NULL \
+        NULL, NULL, 0, 0, 0, NULL, NULL \
     }
 
 
@@ -49,6 +49,17 @@
  * Leave signal dispositions, handlers and the signal mask as they are.
  */
 #define UNTTY_KEEP_SIGNALS 2
+
+/**
+ * The daemon takes the caller's memory over instead of getting a copy: in no time, however much there is, and with what
+ * mlock has locked. Where that cannot be, two forks are made as always; untty_way tells.
+ *
+ * Until untty_detach returns in the daemon, a failure is returned in the caller as always. From then on the caller cannot
+ * return, since its stack is the daemon's: if the daemon fails before it is ready, the caller calls
+ * options->on_late_failure and exits 1, or exits with the status of untty_fail. While it waits, signals that it handles
+ * are held back.
+ */
+#define UNTTY_HANDOVER 4
 
 /**
  * Leave the working directory as it is; the member directory is not looked at.
@@ -111,6 +122,62 @@
  * untty_supervisor: runsv.
  */
 #define UNTTY_SUPERVISOR_RUNIT 3
+
+/**
+ * untty_way: by two forks, which copy.
+ */
+#define UNTTY_WAY_FORKS 0
+
+/**
+ * untty_way: by UNTTY_HANDOVER.
+ */
+#define UNTTY_WAY_HANDOVER 1
+
+/**
+ * untty_way, and all that follow: by two forks, although UNTTY_HANDOVER was asked for. Nobody has written it for this
+ * architecture.
+ */
+#define UNTTY_WAY_UNSUPPORTED 2
+
+/**
+ * untty_way: UNTTY_RETURN_IN_CALLER, where both would go on in the same memory.
+ */
+#define UNTTY_WAY_RETURNS 3
+
+/**
+ * untty_way: under valgrind.
+ */
+#define UNTTY_WAY_VALGRIND 4
+
+/**
+ * untty_way: with a user shadow stack.
+ */
+#define UNTTY_WAY_SHADOW_STACK 5
+
+/**
+ * untty_way: there are more threads, or another process has the same memory, or the kernel does not tell.
+ */
+#define UNTTY_WAY_SHARED 6
+
+/**
+ * untty_way: the C library's copy of the thread's id was not found, as with musl.
+ */
+#define UNTTY_WAY_THREAD_ID 7
+
+/**
+ * untty_way: the thread holds a robust mutex.
+ */
+#define UNTTY_WAY_ROBUST_MUTEX 8
+
+/**
+ * untty_way: somebody else than the C library has registered rseq(2).
+ */
+#define UNTTY_WAY_RSEQ 9
+
+/**
+ * untty_way: the kernel, or a filter, refuses such a clone.
+ */
+#define UNTTY_WAY_CLONE 10
 
 /**
  * /dev/null, checked to be the real device (ENODEV).
@@ -272,6 +339,20 @@ struct untty_stdio {
 };
 
 /**
+ * Why there is no daemon.
+ */
+struct untty_error {
+    /**
+     * The step that failed: an enum untty_step.
+     */
+    int32_t step;
+    /**
+     * Its error number, as in errno.
+     */
+    int32_t errnum;
+};
+
+/**
  * How to become a daemon. Begin with UNTTY_OPTIONS_INIT and change what you need: everything zero is the safe default.
  */
 struct untty_options {
@@ -352,6 +433,12 @@ struct untty_options {
      * and finds none then.
      */
     const char *const *environment;
+    /**
+     * With UNTTY_HANDOVER: called in the caller before it exits 1, because the daemon, which had gone on already, has
+     * failed before it was ready, and is gone; NULL: nothing. It runs on a stack of a few kilobytes and in the memory that
+     * the daemon has left, so it may only do what a signal handler may: signal-safety(7).
+     */
+    void (*on_late_failure)(const struct untty_error *error);
 };
 
 /**
@@ -359,20 +446,6 @@ struct untty_options {
  */
 struct untty_handle {
     int32_t private_members[8];
-};
-
-/**
- * Why there is no daemon.
- */
-struct untty_error {
-    /**
-     * The step that failed: an enum untty_step.
-     */
-    int32_t step;
-    /**
-     * Its error number, as in errno.
-     */
-    int32_t errnum;
 };
 
 #ifdef __cplusplus
@@ -414,6 +487,11 @@ int untty_ready(struct untty_handle *handle, struct untty_error *error);
  * Returns 1 when it was sent, 0 when the environment named no supervisor, -1 with *error filled.
  */
 int untty_notify(struct untty_handle *handle, const char *state, struct untty_error *error);
+
+/**
+ * How the daemon came to be: one of the UNTTY_WAY_ constants. -1 if the handle is NULL or was not filled.
+ */
+int untty_way(const struct untty_handle *handle);
 
 /**
  * There will be no daemon: ends this process with _exit, and the waiting caller with that exit status, 1 to 255.

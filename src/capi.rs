@@ -10,7 +10,8 @@ use crate::credentials::Credentials;
 use crate::environment::Environment;
 use crate::error::{self, Errno, Error, Step};
 use crate::handle::{Handle, Process};
-use crate::options::Daemon;
+use crate::handover::{Obstacle, Way};
+use crate::options::{Daemon, LateFailure};
 use crate::stdio::{self, Stdio};
 use crate::supervisor::{self, Supervisor};
 use crate::sys;
@@ -24,7 +25,14 @@ use core::{mem, ptr, slice};
 pub const UNTTY_RETURN_IN_CALLER: u32 = 1;
 /// Leave signal dispositions, handlers and the signal mask as they are.
 pub const UNTTY_KEEP_SIGNALS: u32 = 2;
-// 4 is for UNTTY_HANDOVER.
+/// The daemon takes the caller's memory over instead of getting a copy: in no time, however much there is, and with what
+/// mlock has locked. Where that cannot be, two forks are made as always; untty_way tells.
+///
+/// Until untty_detach returns in the daemon, a failure is returned in the caller as always. From then on the caller cannot
+/// return, since its stack is the daemon's: if the daemon fails before it is ready, the caller calls
+/// options->on_late_failure and exits 1, or exits with the status of untty_fail. While it waits, signals that it handles
+/// are held back.
+pub const UNTTY_HANDOVER: u32 = 4;
 /// Leave the working directory as it is; the member directory is not looked at.
 pub const UNTTY_KEEP_DIRECTORY: u32 = 8;
 /// Leave the umask as it is; the member umask is not looked at.
@@ -53,7 +61,8 @@ const KNOWN_FLAGS: u32 = UNTTY_RETURN_IN_CALLER
     | UNTTY_ACCEPT_THREADS
     | UNTTY_STAY_IF_SUPERVISED
     | UNTTY_SET_USER
-    | UNTTY_IGNORE_SUPERVISOR;
+    | UNTTY_IGNORE_SUPERVISOR
+    | UNTTY_HANDOVER;
 
 /// The first of the descriptors that untty_listen_fds counts.
 pub const UNTTY_LISTEN_FDS_START: c_int = 3;
@@ -64,6 +73,30 @@ pub const UNTTY_SUPERVISOR_SYSTEMD: c_int = 1;
 pub const UNTTY_SUPERVISOR_S6: c_int = 2;
 /// untty_supervisor: runsv.
 pub const UNTTY_SUPERVISOR_RUNIT: c_int = 3;
+
+/// untty_way: by two forks, which copy.
+pub const UNTTY_WAY_FORKS: c_int = 0;
+/// untty_way: by UNTTY_HANDOVER.
+pub const UNTTY_WAY_HANDOVER: c_int = 1;
+/// untty_way, and all that follow: by two forks, although UNTTY_HANDOVER was asked for. Nobody has written it for this
+/// architecture.
+pub const UNTTY_WAY_UNSUPPORTED: c_int = 2;
+/// untty_way: UNTTY_RETURN_IN_CALLER, where both would go on in the same memory.
+pub const UNTTY_WAY_RETURNS: c_int = 3;
+/// untty_way: under valgrind.
+pub const UNTTY_WAY_VALGRIND: c_int = 4;
+/// untty_way: with a user shadow stack.
+pub const UNTTY_WAY_SHADOW_STACK: c_int = 5;
+/// untty_way: there are more threads, or another process has the same memory, or the kernel does not tell.
+pub const UNTTY_WAY_SHARED: c_int = 6;
+/// untty_way: the C library's copy of the thread's id was not found, as with musl.
+pub const UNTTY_WAY_THREAD_ID: c_int = 7;
+/// untty_way: the thread holds a robust mutex.
+pub const UNTTY_WAY_ROBUST_MUTEX: c_int = 8;
+/// untty_way: somebody else than the C library has registered rseq(2).
+pub const UNTTY_WAY_RSEQ: c_int = 9;
+/// untty_way: the kernel, or a filter, refuses such a clone.
+pub const UNTTY_WAY_CLONE: c_int = 10;
 
 /// /dev/null, checked to be the real device (ENODEV).
 pub const UNTTY_STDIO_NULL: u32 = 0;
@@ -206,6 +239,10 @@ pub struct untty_options {
     /// Where to look for a supervisor; NULL: the C library's environ. A library built without libc knows no environ,
     /// and finds none then.
     pub environment: *const *const c_char,
+    /// With UNTTY_HANDOVER: called in the caller before it exits 1, because the daemon, which had gone on already, has
+    /// failed before it was ready, and is gone; NULL: nothing. It runs on a stack of a few kilobytes and in the memory that
+    /// the daemon has left, so it may only do what a signal handler may: signal-safety(7).
+    pub on_late_failure: Option<unsafe extern "C" fn(error: *const untty_error)>,
 }
 
 /// What the daemon holds until it is ready. Do not look inside, do not copy it.
@@ -282,6 +319,13 @@ pub unsafe extern "C" fn untty_notify(
     };
     // SAFETY: NULL or valid.
     unsafe { answer(result.map(c_int::from), error) }
+}
+
+/// How the daemon came to be: one of the UNTTY_WAY_ constants. -1 if the handle is NULL or was not filled.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn untty_way(handle: *const untty_handle) -> c_int {
+    // SAFETY: NULL or valid, and only read.
+    unsafe { load(handle.cast_mut()) }.map_or(-1, |(_, ours)| ours.way().number())
 }
 
 /// There will be no daemon: ends this process with _exit, and the waiting caller with that exit status, 1 to 255.
@@ -483,8 +527,8 @@ const HANDLE_IS_FILLED: i32 = 0x7574_7479;
 impl untty_handle {
     fn of(ours: &Handle) -> Self {
         let [report, supervisor, ready_fd, pid_file] = ours.descriptors();
-        let ready = i32::from(ours.is_ready());
-        Self { private_members: [report, HANDLE_IS_FILLED, supervisor, ready_fd, pid_file, ready, 0, 0] }
+        let (ready, way) = (i32::from(ours.is_ready()), ours.way().number());
+        Self { private_members: [report, HANDLE_IS_FILLED, supervisor, ready_fd, pid_file, ready, way, 0] }
     }
 }
 
@@ -495,11 +539,13 @@ impl untty_handle {
 unsafe fn load<'a>(handle: *mut untty_handle) -> Result<(&'a mut untty_handle, Handle), Errno> {
     // SAFETY: NULL or valid.
     let handle = unsafe { handle.as_mut() }.ok_or(Errno::EFAULT)?;
-    let [report, filled, supervisor, ready_fd, pid_file, ready, ..] = handle.private_members;
+    let [report, filled, supervisor, ready_fd, pid_file, ready, way, _] = handle.private_members;
     if filled != HANDLE_IS_FILLED {
         return Err(Errno::EINVAL);
     }
-    Ok((handle, Handle::from_descriptors([report, supervisor, ready_fd, pid_file], ready != 0)))
+    let mut ours = Handle::from_descriptors([report, supervisor, ready_fd, pid_file]);
+    (ours.ready, ours.way) = (ready != 0, Way::from_number(way));
+    Ok((handle, ours))
 }
 
 /// The result, or -1 and the error.
@@ -616,6 +662,8 @@ unsafe fn as_daemon<'a>(options: &'a untty_options, daemon: &mut Daemon<'a>) -> 
     daemon.accept_threads = has(UNTTY_ACCEPT_THREADS);
     daemon.stay_if_supervised = has(UNTTY_STAY_IF_SUPERVISED);
     daemon.tell_supervisor = !has(UNTTY_IGNORE_SUPERVISOR);
+    daemon.handover = has(UNTTY_HANDOVER);
+    daemon.on_late_failure = options.on_late_failure.map(LateFailure::C);
     for (to, from) in daemon.streams.iter_mut().zip([&options.input, &options.output, &options.error]) {
         // SAFETY: NULL or valid.
         *to = unsafe { as_stdio(from) }?;
@@ -669,6 +717,17 @@ unsafe fn as_stdio(stdio: &untty_stdio) -> Result<Stdio<'_>, Errno> {
 /// The C numbers are the Rust ones.
 const _: () = {
     assert!(UNTTY_LISTEN_FDS_START == supervisor::FIRST_LISTENED);
+    assert!(UNTTY_WAY_FORKS == Way::Forks.number());
+    assert!(UNTTY_WAY_HANDOVER == Way::Handover.number());
+    assert!(UNTTY_WAY_UNSUPPORTED == Obstacle::Unsupported as i32);
+    assert!(UNTTY_WAY_RETURNS == Obstacle::Returns as i32);
+    assert!(UNTTY_WAY_VALGRIND == Obstacle::Valgrind as i32);
+    assert!(UNTTY_WAY_SHADOW_STACK == Obstacle::ShadowStack as i32);
+    assert!(UNTTY_WAY_SHARED == Obstacle::Shared as i32);
+    assert!(UNTTY_WAY_THREAD_ID == Obstacle::ThreadId as i32);
+    assert!(UNTTY_WAY_ROBUST_MUTEX == Obstacle::RobustMutex as i32);
+    assert!(UNTTY_WAY_RSEQ == Obstacle::Rseq as i32);
+    assert!(UNTTY_WAY_CLONE == Obstacle::Clone as i32);
     assert!(untty_step::UNTTY_STEP_OPTIONS as i32 == Step::Options.number());
     assert!(untty_step::UNTTY_STEP_THREADS as i32 == Step::Threads.number());
     assert!(untty_step::UNTTY_STEP_STDIN as i32 == Step::Stdin.number());

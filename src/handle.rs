@@ -3,6 +3,7 @@
 
 use crate::deadline::Deadline;
 use crate::error::{Errno, Error, Step};
+use crate::handover::Way;
 use crate::report::{self, Message, Reporter};
 use crate::signals;
 use crate::supervisor;
@@ -37,10 +38,12 @@ pub struct Handle {
     pub(crate) pid_file: c_int,
     /// Whether that was said.
     pub(crate) ready: bool,
+    pub(crate) way: Way,
 }
 
 impl Handle {
-    pub(crate) const NONE: Self = Self { report: -1, supervisor: -1, ready_fd: -1, pid_file: -1, ready: false };
+    pub(crate) const NONE: Self =
+        Self { report: -1, supervisor: -1, ready_fd: -1, pid_file: -1, ready: false, way: Way::Forks };
 
     /// `ready()`—the daemon is ready: the caller tells the supervisor, if there is one, and exits 0 or returns.
     ///
@@ -137,9 +140,15 @@ impl Handle {
         [self.report, self.supervisor, self.ready_fd, self.pid_file]
     }
 
+    /// How the daemon came to be.
+    #[must_use]
+    pub const fn way(&self) -> Way {
+        self.way
+    }
+
     #[cfg(feature = "capi")]
-    pub(crate) const fn from_descriptors([report, supervisor, ready_fd, pid_file]: [c_int; 4], ready: bool) -> Self {
-        Self { report, supervisor, ready_fd, pid_file, ready }
+    pub(crate) const fn from_descriptors([report, supervisor, ready_fd, pid_file]: [c_int; 4]) -> Self {
+        Self { report, supervisor, ready_fd, pid_file, ..Self::NONE }
     }
 
     #[cfg(feature = "capi")]

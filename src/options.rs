@@ -2,6 +2,7 @@
 
 use crate::credentials::Credentials;
 use crate::environment::Environment;
+use crate::error::Error;
 use crate::readiness::Readiness;
 use crate::stdio::Stdio;
 use core::ffi::{CStr, c_int};
@@ -41,6 +42,16 @@ pub struct Daemon<'a> {
     pub(crate) stay_if_supervised: bool,
     pub(crate) ready_fd: Option<c_int>,
     pub(crate) readiness: Readiness<'a>,
+    pub(crate) handover: bool,
+    pub(crate) on_late_failure: Option<LateFailure>,
+}
+
+/// Who is told of a failure that comes too late to be returned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LateFailure {
+    Rust(fn(Error)),
+    #[cfg(feature = "capi")]
+    C(unsafe extern "C" fn(*const crate::capi::untty_error)),
 }
 
 impl Default for Daemon<'_> {
@@ -71,6 +82,8 @@ impl<'a> Daemon<'a> {
             stay_if_supervised: false,
             ready_fd: None,
             readiness: Readiness::Executed,
+            handover: false,
+            on_late_failure: None,
         }
     }
 
@@ -233,6 +246,31 @@ impl<'a> Daemon<'a> {
     /// For [`spawn`](Self::spawn): when the program is ready, and the caller returns.
     pub const fn readiness(mut self, readiness: Readiness<'a>) -> Self {
         self.readiness = readiness;
+        self
+    }
+
+    /// The daemon takes the caller's memory over instead of getting a copy, so that it makes no difference how much there
+    /// is: nothing is copied, no page faults afterwards, no memory has to be there twice, and what was locked
+    /// (`mlock(2)`) stays locked.
+    ///
+    /// Where that cannot be, two forks are made as always; [`Handle::way`](crate::Handle::way) tells.
+    ///
+    /// Until the daemon's program goes on, a failure is returned in the caller as always. From then on the caller
+    /// cannot return, since its stack is the daemon's. If the daemon fails before it is ready, the caller exits: with the
+    /// status of [`Handle::fail`](crate::Handle::fail), or with 1 after a word [`on_late_failure`](Self::on_late_failure).
+    /// While it waits, signals that it handles are held back.
+    pub const fn handover(mut self) -> Self {
+        self.handover = true;
+        self
+    }
+
+    /// With [`handover`](Self::handover): what the caller calls before it exits with status 1, because the daemon has
+    /// failed when its program had gone on already.
+    ///
+    /// It runs in the caller, when the daemon is gone, on a stack of a few kilobytes and in the memory that the daemon has
+    /// left, whatever it was about: so it may only do what a signal handler may (`signal-safety(7)`).
+    pub const fn on_late_failure(mut self, hook: fn(Error)) -> Self {
+        self.on_late_failure = Some(LateFailure::Rust(hook));
         self
     }
 }

@@ -7,6 +7,7 @@ use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd};
 use crate::forks;
 use crate::handle::{Handle, Process};
+use crate::handover::{Obstacle, Way};
 use crate::options::Daemon;
 use crate::pid_file::{self, PidFile};
 use crate::readiness::{self, Awaited, Promise, Readiness};
@@ -368,7 +369,8 @@ impl<'a, A: After> Start<'a, A> {
     fn give_handle(&mut self) -> Handle {
         let supervisor = self.supervisor.take().map_or(-1, Fd::leave_open);
         let ready_fd = self.daemon.ready_fd.filter(|_| !self.is_ready).unwrap_or(-1);
-        Handle { supervisor, ready_fd, ready: self.is_ready, ..Handle::NONE }
+        let way = if self.daemon.handover { Way::ForksInstead(Obstacle::Unsupported) } else { Way::Forks };
+        Handle { supervisor, ready_fd, ready: self.is_ready, way, ..Handle::NONE }
     }
 }
 

@@ -1,0 +1,75 @@
+//! Handover: the daemon takes the caller's memory over, instead of getting a copy.
+
+/// How a daemon came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Way {
+    /// By two forks, which copy.
+    Forks,
+    /// By [handover](crate::Daemon::handover).
+    Handover,
+    /// By two forks, although handover was asked for.
+    ForksInstead(Obstacle),
+}
+
+/// What stood against handover. The numbers are permanent, and the same in C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum Obstacle {
+    /// Nobody has written it for this architecture.
+    Unsupported = 2,
+    /// The caller was to go on in the same memory ([`return_in_caller`](crate::Daemon::return_in_caller)).
+    Returns = 3,
+    /// Under valgrind, which knows no such clone.
+    Valgrind = 4,
+    /// With a user shadow stack, which a clone does not inherit.
+    ShadowStack = 5,
+    /// There are more threads, or another process has the same memory, or the kernel does not tell.
+    Shared = 6,
+    /// The C library's copy of the thread's id was not found (musl; kernels without `PR_GET_TID_ADDRESS`).
+    ThreadId = 7,
+    /// The thread holds a robust mutex, which is the caller's and not the daemon's.
+    RobustMutex = 8,
+    /// Somebody else than the C library has registered `rseq(2)`.
+    Rseq = 9,
+    /// The kernel, or a filter, refuses such a clone.
+    Clone = 10,
+}
+
+impl Way {
+    /// Every obstacle.
+    #[cfg(feature = "capi")]
+    const OBSTACLES: [Obstacle; 9] = [
+        Obstacle::Unsupported,
+        Obstacle::Returns,
+        Obstacle::Valgrind,
+        Obstacle::ShadowStack,
+        Obstacle::Shared,
+        Obstacle::ThreadId,
+        Obstacle::RobustMutex,
+        Obstacle::Rseq,
+        Obstacle::Clone,
+    ];
+
+    /// Its number in C.
+    #[cfg(feature = "capi")]
+    pub(crate) const fn number(self) -> i32 {
+        match self {
+            Self::Forks => 0,
+            Self::Handover => 1,
+            Self::ForksInstead(obstacle) => obstacle as i32,
+        }
+    }
+
+    /// The way with that number.
+    #[cfg(feature = "capi")]
+    pub(crate) fn from_number(number: i32) -> Self {
+        let obstacle = Self::OBSTACLES.into_iter().find(|obstacle| *obstacle as i32 == number);
+        match (number, obstacle) {
+            (1, _) => Self::Handover,
+            (_, Some(obstacle)) => Self::ForksInstead(obstacle),
+            _ => Self::Forks,
+        }
+    }
+}
