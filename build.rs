@@ -6,6 +6,11 @@ use std::env;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let variable = |name: &str| env::var(name).unwrap_or_default();
+    // Where a daemon can take its caller's memory over: src/handover.
+    let machine = ["x86_64", "aarch64", "riscv64"].contains(&variable("CARGO_CFG_TARGET_ARCH").as_str());
+    if machine && variable("CARGO_CFG_TARGET_POINTER_WIDTH") == "64" && variable("CARGO_CFG_TARGET_OS") == "linux" {
+        println!("cargo:rustc-cfg=untty_handover");
+    }
     let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
     if !has("RAW") || has("LIBC") {
         return;

@@ -182,6 +182,12 @@ pub struct untty_error {
     pub errnum: i32,
 }
 
+impl untty_error {
+    pub(crate) const fn of(error: Error) -> Self {
+        Self { step: error.step().number(), errnum: error.errno().number() }
+    }
+}
+
 /// Where one of the daemon's standard streams goes. All zero: /dev/null.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -558,7 +564,7 @@ unsafe fn answer(result: Result<c_int, Error>, error: *mut untty_error) -> c_int
         Err(failure) => {
             // SAFETY: NULL or valid.
             if let Some(error) = unsafe { error.as_mut() } {
-                *error = untty_error { step: failure.step().number(), errnum: failure.errno().number() };
+                *error = untty_error::of(failure);
             }
             -1
         }

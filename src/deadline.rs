@@ -2,7 +2,7 @@
 
 use crate::error::{Errno, Error, Step};
 use crate::fds::uninterrupted;
-use crate::sys::{self, PollFd, SignalSet, Timespec};
+use crate::sys::direct::{self as sys, PollFd, SignalSet, Timespec};
 use core::hint;
 use core::time::Duration;
 

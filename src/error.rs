@@ -55,6 +55,8 @@ impl Errno {
     pub(crate) const ENAMETOOLONG: Self = Self::new(36);
     pub(crate) const ELOOP: Self = Self::new(40);
     pub(crate) const EPROTO: Self = Self::new(71);
+    /// There is no such call.
+    pub(crate) const ENOSYS: Self = Self::new(38);
     pub(crate) const EAFNOSUPPORT: Self = Self::new(97);
     pub(crate) const ETIMEDOUT: Self = Self::new(110);
     pub(crate) const EALREADY: Self = Self::new(114);

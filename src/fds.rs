@@ -1,7 +1,8 @@
 //! Descriptors: owning one, keeping clear of 0 to 2, and closing all the others.
 
 use crate::error::Errno;
-use crate::{sys, text};
+use crate::sys::direct as sys;
+use crate::text;
 use core::ffi::{CStr, c_int};
 use core::mem::{self, MaybeUninit};
 use core::slice;

@@ -2,6 +2,7 @@
 
 use crate::deadline;
 use crate::error::Errno;
+use crate::handover::{self, Aside, Parting};
 use crate::sys;
 use core::ffi::c_int;
 
@@ -12,9 +13,37 @@ pub(crate) fn refuse_process_1() -> Result<(), Errno> {
 
 /// 2 and 4: 0 in the child, the child in the parent.
 pub(crate) fn fork() -> Result<c_int, Errno> {
+    #[cfg(all(untty_handover, not(feature = "libc")))]
+    let known = handover::Known::find();
     // SAFETY: until the daemon's program goes on, the child makes only async-signal-safe calls; after that, the
     // entries' contracts hold.
-    unsafe { sys::fork() }
+    let child = unsafe { sys::fork() };
+    #[cfg(all(untty_handover, not(feature = "libc")))]
+    if let (Ok(known), Ok(0)) = (known, child) {
+        // There may be a C library all the same, which would have done this. Ignored, as glibc does.
+        known.forget_mutexes();
+        let _ = known.take_over();
+    }
+    child
+}
+
+/// 2 and 4, either way: true in the child, which goes on here; false in the parent, if it returns. With `aside` the two
+/// have the same memory, and the parent goes on aside.
+///
+/// # Safety
+/// With `aside`, as for [`handover::part`].
+pub(crate) unsafe fn part<P: Parting>(aside: Option<Aside>, state: &mut P::State) -> Result<bool, Errno> {
+    if let Some(aside) = aside {
+        // SAFETY: the caller's promise.
+        return unsafe { handover::part::<P>(aside, state) };
+    }
+    let child = fork()?;
+    if child == 0 {
+        P::child(state)
+    } else {
+        P::parent(state, child)
+    }
+    Ok(child == 0)
 }
 
 /// 3: a new session without a terminal; the leader's number, which is the session's.
@@ -26,6 +55,7 @@ pub(crate) fn lead_a_session() -> Result<c_int, Errno> {
 }
 
 /// 4: what stays is no session leader and can never acquire a controlling terminal.
+#[cfg(feature = "capi")]
 pub(crate) fn fork_and_leave() -> Result<(), Errno> {
     if fork()? == 0 { Ok(()) } else { sys::exit(0) }
 }

@@ -7,7 +7,7 @@ use crate::handover::Way;
 use crate::report::{self, Message, Reporter};
 use crate::signals;
 use crate::supervisor;
-use crate::sys;
+use crate::sys::direct as sys;
 use core::ffi::c_int;
 use core::mem;
 
@@ -42,6 +42,7 @@ pub struct Handle {
 }
 
 impl Handle {
+    #[cfg(feature = "capi")]
     pub(crate) const NONE: Self =
         Self { report: -1, supervisor: -1, ready_fd: -1, pid_file: -1, ready: false, way: Way::Forks };
 
@@ -76,8 +77,9 @@ impl Handle {
         self.ready = true;
         let reporter = Reporter::take(mem::replace(&mut self.report, -1));
         reporter.tell_quietly(Message::new(Message::READY, sys::getpid()))?;
-        if self.supervisor >= 0 {
-            // The supervisor listens to this process only when the caller, which then goes, has told of it.
+        if self.supervisor >= 0 || self.way == Way::Handover {
+            // The supervisor listens to this process only when the caller, which then goes, has told of it. And with
+            // handover the caller is in this memory until it goes.
             reporter.until_nobody_listens();
         }
         Ok(())

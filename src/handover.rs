@@ -1,5 +1,33 @@
 //! Handover: the daemon takes the caller's memory over, instead of getting a copy.
 
+#[cfg(untty_handover)]
+mod aside;
+#[cfg(not(untty_handover))]
+#[path = "handover/unsupported.rs"]
+mod aside;
+#[cfg(untty_handover)]
+#[cfg_attr(target_arch = "x86_64", path = "handover/x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "handover/aarch64.rs")]
+#[cfg_attr(target_arch = "riscv64", path = "handover/riscv64.rs")]
+mod machine;
+#[cfg(untty_handover)]
+mod registrations;
+
+use core::ffi::c_int;
+
+pub(crate) use aside::*;
+#[cfg(all(untty_handover, not(feature = "libc")))]
+pub(crate) use registrations::Known;
+
+/// What the two processes of a fork do, each with a state of its own.
+pub(crate) trait Parting {
+    type State;
+    /// In the child, which goes on here.
+    fn child(state: &mut Self::State);
+    /// In the parent.
+    fn parent(state: &mut Self::State, child: c_int);
+}
+
 /// How a daemon came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

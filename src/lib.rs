@@ -137,11 +137,28 @@ pub mod sys {
     #[cfg(all(any(untty_panic_handler, cargo_c), not(feature = "libc")))]
     mod memory;
 
-    #[cfg_attr(feature = "libc", path = "libc.rs")]
-    #[cfg_attr(not(feature = "libc"), path = "raw.rs")]
+    #[cfg(feature = "libc")]
+    #[path = "libc.rs"]
     mod backend;
+    #[cfg(any(untty_handover, not(feature = "libc")))]
+    mod raw;
 
+    #[cfg(feature = "libc")]
     pub use backend::*;
+    #[cfg(not(feature = "libc"))]
+    pub use raw::*;
+
+    /// The same calls, for the rooms into which a process may come that waits aside (see `handover`): where that can be,
+    /// none of them touches a C library's state, such as `errno`, which is the daemon's then.
+    pub mod direct {
+        #[cfg(not(untty_handover))]
+        pub use super::backend::*;
+        #[cfg(untty_handover)]
+        pub use super::raw::*;
+    }
+
+    #[cfg(untty_handover)]
+    pub mod thread;
 }
 
 #[doc(hidden)]

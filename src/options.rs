@@ -54,6 +54,17 @@ pub(crate) enum LateFailure {
     C(unsafe extern "C" fn(*const crate::capi::untty_error)),
 }
 
+impl LateFailure {
+    pub(crate) fn call(self, error: Error) {
+        match self {
+            Self::Rust(hook) => hook(error),
+            #[cfg(feature = "capi")]
+            // SAFETY: what the C program gave for this.
+            Self::C(hook) => unsafe { hook(&crate::capi::untty_error::of(error)) },
+        }
+    }
+}
+
 impl Default for Daemon<'_> {
     fn default() -> Self {
         Self::new()

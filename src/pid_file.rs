@@ -26,8 +26,9 @@
 
 use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd, uninterrupted};
+use crate::handover;
 use crate::signals;
-use crate::sys;
+use crate::sys::direct as sys;
 use crate::text::{self, Text};
 use core::ffi::{CStr, c_int};
 
@@ -229,6 +230,11 @@ impl PidFile<'_> {
     /// The descriptors, which are not to be closed before it is the daemon's.
     pub(crate) fn numbers(&self) -> [c_int; 2] {
         [self.file.as_ref().map_or(-1, Fd::number), self.lock.number()]
+    }
+
+    /// Has a path of its own, when the caller's will be the daemon's.
+    pub(crate) fn keep_path(&mut self) {
+        self.path = handover::keep_path(self.path).unwrap_or(self.path);
     }
 
     /// Moves its descriptors away from a number that is needed for something else.

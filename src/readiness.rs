@@ -2,7 +2,7 @@
 
 use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
-use crate::sys::{self, Sender, SenderMessage, UnixAddress};
+use crate::sys::direct::{self as sys, Sender, SenderMessage, UnixAddress};
 use crate::text::{self, Text};
 use core::cell::Cell;
 use core::ffi::c_int;

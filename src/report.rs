@@ -8,7 +8,7 @@ use crate::deadline::{self, Deadline};
 use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
 use crate::signals;
-use crate::sys::{self, PollFd};
+use crate::sys::direct::{self as sys, PollFd};
 use core::ffi::c_int;
 use core::time::Duration;
 
@@ -115,7 +115,7 @@ impl Reporter {
     }
 
     /// Tells that a step failed, and ends this process.
-    pub(crate) fn fail(self, error: Error) -> ! {
+    pub(crate) fn fail(&self, error: Error) -> ! {
         // Ignored: if nobody listens any more, nobody is left to be told.
         let _ = self.tell(Message::failed(error));
         sys::exit(1)
@@ -240,7 +240,7 @@ pub(crate) fn is_ours(child: c_int) -> bool {
 
 /// How long dying processes may take to vanish (the kernel may be writing their core, or be very busy).
 pub(crate) const GRACE: Duration = Duration::from_millis(GRACE_MILLISECONDS as u64);
-const GRACE_MILLISECONDS: u32 = 1000;
+pub(crate) const GRACE_MILLISECONDS: u32 = 1000;
 
 /// Waits until a process group is gone, zombies too, and whatever else: a process closes its end of the pipe a moment
 /// before it is dead. Where its orphans are the caller's (a subreaper, process 1), the caller reaps them; elsewhere init

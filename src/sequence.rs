@@ -7,18 +7,20 @@ use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd};
 use crate::forks;
 use crate::handle::{Handle, Process};
-use crate::handover::{Obstacle, Way};
-use crate::options::Daemon;
+use crate::handover::{self, Aside, Obstacle, Parting, Way};
+use crate::options::{Daemon, LateFailure};
 use crate::pid_file::{self, PidFile};
 use crate::readiness::{self, Awaited, Promise, Readiness};
-use crate::report::{self, Listener, Message, Outcome, Reporter};
+use crate::report::{self, DEAD, Listener, Message, Outcome, Reporter};
 use crate::signals::{self, Signals};
 use crate::stdio::{self, Stdio, Streams};
 use crate::supervisor;
-use crate::sys::{self, SignalSet};
+use crate::sys::{self, SignalSet, direct};
 use crate::wait::Wait;
 use crate::watch;
 use core::ffi::c_int;
+use core::marker::PhantomData;
+use core::mem;
 
 /// A start: how, and what the caller opens for the daemon.
 struct Start<'a, A> {
@@ -37,10 +39,21 @@ struct Start<'a, A> {
     /// descriptor on which its program says that it is ready.
     lowest: c_int,
     spared: c_int,
-    /// The daemon's pipe to the leader that waits for an exec.
+    /// The daemon's pipe to the leader that waits for an exec, and what that waits for besides.
     witness: Option<Reporter>,
+    watching: Option<Fd>,
+    leader: c_int,
     /// Whether the daemon has said that it is ready.
     is_ready: bool,
+    way: Way,
+    on_late_failure: Option<LateFailure>,
+    /// The caller's signal mask.
+    mask: SignalSet,
+    /// The report pipe: the caller's end; the leader's and the daemon's.
+    listener: Option<Listener>,
+    reporter: Option<Reporter>,
+    /// What the caller knows in the end.
+    outcome: Result<Outcome, Error>,
 }
 
 /// How a start went on.
@@ -141,7 +154,15 @@ impl<'a, A: After> Start<'a, A> {
             lowest: sys::STDERR + 1,
             spared: -1,
             witness: None,
+            watching: None,
+            leader: 0,
             is_ready: false,
+            way: Way::Forks,
+            on_late_failure: daemon.on_late_failure,
+            mask: 0,
+            listener: None,
+            reporter: None,
+            outcome: Err(DEAD),
         }
     }
 
@@ -189,16 +210,12 @@ impl<'a, A: After> Start<'a, A> {
     /// 2: the report pipe, and the first fork.
     fn fork_off(&mut self) -> Result<Started, Error> {
         let (listener, reporter) = report::pipe()?;
+        (self.listener, self.reporter) = (Some(listener), Some(reporter));
         let signals = Signals::block().map_err(Error::at(Step::Signals))?;
-        match forks::fork() {
-            Ok(0) => {
-                drop(listener);
-                Ok(Started::Here(self.lead(signals.mask, reporter)))
-            }
-            Ok(leader) => {
-                drop(reporter);
-                Ok(Started::There(self.wait(listener, leader, signals.mask), signals))
-            }
+        self.mask = signals.mask;
+        match self.part() {
+            Ok(true) => Ok(Started::Here(self.give_handle())),
+            Ok(false) => Ok(Started::There(mem::replace(&mut self.outcome, Err(DEAD)), signals)),
             Err(errno) => {
                 signals.unblock();
                 Err(Error::new(Step::Fork, errno))
@@ -206,66 +223,149 @@ impl<'a, A: After> Start<'a, A> {
         }
     }
 
-    /// 13
-    fn wait(&mut self, listener: Listener, leader: c_int, mask: SignalSet) -> Result<Outcome, Error> {
+    /// 2, in the way that is asked for, or else by a fork that copies: whether this is the daemon.
+    fn part(&mut self) -> Result<bool, Errno> {
+        if self.daemon.handover {
+            match self.hand_over() {
+                Ok(is_daemon) => return Ok(is_daemon),
+                Err(obstacle) => self.way = Way::ForksInstead(obstacle),
+            }
+        }
+        // SAFETY: nothing is shared.
+        unsafe { forks::part::<Off<'a, A>>(None, self) }
+    }
+
+    #[inline(never)] // not on the stack of a fork
+    fn hand_over(&mut self) -> Result<bool, Obstacle> {
+        if self.daemon.return_in_caller && !A::EXECUTES {
+            return Err(Obstacle::Returns);
+        }
+        handover::prepare()?;
+        // What the caller will want to know when the daemon's program has its memory.
+        self.pid_file.iter_mut().for_each(PidFile::keep_path);
+        self.way = Way::Handover;
+        // SAFETY: `prepare` has found nobody else; the caller waits with `sys::direct` alone, and leaves this process if
+        // the daemon has gone on (`leave_the_memory`).
+        let parted = unsafe { forks::part::<Off<'a, A>>(Some(Aside::Caller), self) };
+        if parted != Ok(true) {
+            handover::take_back();
+        }
+        parted.map_err(|_| Obstacle::Clone)
+    }
+
+    /// Where a parent goes on.
+    fn aside(&self, whose: Aside) -> Option<Aside> {
+        (self.way == Way::Handover).then_some(whose)
+    }
+
+    /// 13: the caller.
+    fn wait(&mut self, leader: c_int) {
         // What is the daemon's alone.
-        (self.streams, self.promise) = (None, None);
+        (self.reporter, self.streams, self.promise) = (None, None, None);
+        let Some(listener) = self.listener.take() else { return };
+        // A handler's memory is the daemon's.
+        let held = if self.way == Way::Handover { signals::handled() } else { 0 };
         let (awaited, supervisor) = (&self.awaited, self.supervisor.as_ref());
-        listener.wait::<A>(&Wait { leader, deadline: self.deadline, mask, awaited, supervisor })
+        let wait = Wait { leader, deadline: self.deadline, mask: self.mask | held, awaited, supervisor };
+        self.outcome = listener.wait::<A>(&wait);
+        if self.way == Way::Handover {
+            self.leave_the_memory();
+        }
+    }
+
+    /// 13, where the daemon has taken the memory over: returns only if this process has it again.
+    fn leave_the_memory(&mut self) {
+        let is_ready = matches!(self.outcome, Ok(Outcome::Ready(_)));
+        if A::EXECUTES && is_ready {
+            return; // the program has a memory of its own
+        }
+        let is_alone = !is_ready && handover::is_alone();
+        if is_alone && !handover::has_gone_on() {
+            return;
+        }
+        if let Some(pid_file) = self.pid_file.take() {
+            pid_file.end(is_ready, !is_alone);
+        }
+        let status = match self.outcome {
+            Ok(Outcome::Ready(_)) => 0,
+            Ok(Outcome::GaveUp(status)) => status,
+            Err(error) if is_alone => self.tell_late(error),
+            Ok(Outcome::Lives) | Err(_) => 1,
+        };
+        direct::exit(status)
+    }
+
+    /// Whom the daemon has left its memory; its exit status.
+    fn tell_late(&self, error: Error) -> c_int {
+        handover::take_back();
+        self.on_late_failure.inspect(|hook| hook.call(error));
+        1
     }
 
     /// The leader, and the daemon that it forks: 3 to 12. An error is the end of either.
-    fn lead(&mut self, mask: SignalSet, mut reporter: Reporter) -> Handle {
-        if let Err(error) = self.become_daemon(mask, &mut reporter) {
+    fn lead(&mut self) {
+        self.listener = None;
+        if let (Err(error), Some(reporter)) = (self.become_daemon(), &self.reporter) {
             reporter.fail(error);
         }
-        let mut handle = self.give_handle();
-        if !handle.ready {
-            handle.report = reporter.leave_open();
-        }
-        handle
     }
 
-    fn become_daemon(&mut self, mask: SignalSet, reporter: &mut Reporter) -> Result<(), Error> {
-        let leader = forks::lead_a_session().map_err(Error::at(Step::Setsid))?;
-        self.fork_again(leader, reporter)?;
-        self.become_what_was_asked_for(Some(reporter))?;
-        let mask = self.daemon.mask(mask);
+    fn become_daemon(&mut self) -> Result<(), Error> {
+        self.leader = forks::lead_a_session().map_err(Error::at(Step::Setsid))?;
         if A::EXECUTES {
-            return Err(self.execute(mask, reporter));
+            self.fork_a_program()?;
+            self.become_what_was_asked_for()?;
+            return Err(self.execute());
         }
-        forks::outlive(leader);
-        signals::unblock_and(mask, Error::at(Step::Signals), || self.report(reporter))
+        self.fork_again()?;
+        self.become_what_was_asked_for()?;
+        forks::outlive(self.leader);
+        signals::unblock_and(self.daemon.mask(self.mask), Error::at(Step::Signals), || self.report())
+    }
+
+    /// 4
+    fn fork_again(&mut self) -> Result<(), Error> {
+        // SAFETY: the leader ends there (`Again`), or watches with `sys::direct` alone until it ends.
+        unsafe { forks::part::<Again<'a, A>>(self.aside(Aside::Leader), self) }.map_err(Error::at(Step::ForkAgain))?;
+        if self.way == Way::Handover && !A::EXECUTES {
+            handover::take_over().map_err(Error::at(Step::ForkAgain))
+        } else {
+            Ok(())
+        }
     }
 
     /// 4: when the daemon is to execute a program, the leader stays until it knows whether that was done, or until the
     /// program is ready.
-    fn fork_again(&mut self, leader: c_int, reporter: &mut Reporter) -> Result<(), Error> {
-        if !A::EXECUTES {
-            return forks::fork_and_leave().map_err(Error::at(Step::ForkAgain));
-        }
+    fn fork_a_program(&mut self) -> Result<(), Error> {
         self.awaited = Awaited::Execution; // the caller's
         let child_signal = signals::keep_zombies()?;
         let (listener, witness) = report::pipe()?;
-        let watches = !matches!(self.daemon.readiness, Readiness::Executed);
-        let watching = if watches { Some(signals::of_watching()?) } else { None };
-        let daemon = forks::fork().map_err(Error::at(Step::ForkAgain))?;
-        if daemon != 0 {
-            // What is the daemon's alone, must not be held here.
-            (self.streams, self.promise, self.pid_file) = (None, None, None);
-            drop(witness);
-            watch::watch(leader, daemon, &listener, reporter, watching.as_ref());
+        // The daemon's is kept to the end of that process, whatever fails: the leader ends it when the pipe ends.
+        (self.listener, self.witness) = (Some(listener), Some(witness));
+        if !matches!(self.daemon.readiness, Readiness::Executed) {
+            self.watching = Some(signals::of_watching()?);
         }
-        drop((listener, watching));
-        // Kept to the end of this process, whatever fails: the leader ends it when the pipe ends.
-        self.witness = Some(witness);
+        self.fork_again()?;
+        (self.listener, self.watching) = (None, None);
         signals::put_back(&child_signal)
+    }
+
+    /// 4: the leader, when it has forked the daemon.
+    fn leave_or_watch(&mut self, daemon: c_int) {
+        // What is the daemon's alone, must not be held here.
+        if A::EXECUTES {
+            (self.streams, self.promise, self.pid_file, self.witness) = (None, None, None, None);
+            if let (Some(listener), Some(reporter)) = (&self.listener, &self.reporter) {
+                watch::watch(self.leader, daemon, listener, reporter, self.watching.as_ref());
+            }
+        }
+        direct::exit(0)
     }
 
     /// Instead of 2 to 4 and 13: a supervised process stays what it is, and becomes the daemon itself.
     fn stay(&mut self) -> Result<Handle, Error> {
         let signals = Signals::block().map_err(Error::at(Step::Signals))?;
-        self.become_what_was_asked_for(None).inspect_err(|_| signals.unblock())?;
+        self.become_what_was_asked_for().inspect_err(|_| signals.unblock())?;
         signals::set_mask(self.daemon.mask(signals.mask)).map_err(Error::at(Step::Signals))?;
         if A::EXECUTES {
             return Err(exec(self.after));
@@ -278,16 +378,16 @@ impl<'a, A: After> Start<'a, A> {
         Ok(handle)
     }
 
-    /// 5 to 11. There is no pipe to the caller where it is this process.
-    fn become_what_was_asked_for(&mut self, mut reporter: Option<&mut Reporter>) -> Result<(), Error> {
+    /// 5 to 11
+    fn become_what_was_asked_for(&mut self) -> Result<(), Error> {
         let daemon = self.daemon;
         daemon.reset_signals()?;
         daemon.change_root()?;
         daemon.change_directory()?;
         daemon.set_umask()?;
         self.put_streams_in_place()?;
-        self.make_room(reporter.as_deref_mut())?;
-        self.close_others(reporter.as_deref());
+        self.make_room()?;
+        self.close_others();
         self.keep_promise()?;
         self.write_pid_file()?;
         daemon.drop_privileges()?;
@@ -300,21 +400,21 @@ impl<'a, A: After> Start<'a, A> {
     }
 
     /// 9: what is ours moves away from the number that the program wants.
-    fn make_room(&mut self, reporter: Option<&mut Reporter>) -> Result<(), Error> {
+    fn make_room(&mut self) -> Result<(), Error> {
         let Some(number) = self.promise.as_ref().map(Promise::number) else { return Ok(()) };
         self.pid_file.as_mut().map_or(Ok(()), |pid_file| pid_file.clear(number))?;
         self.witness.as_mut().map_or(Ok(()), |witness| witness.clear(number))?;
-        reporter.map_or(Ok(()), |reporter| reporter.clear(number))
+        self.reporter.as_mut().map_or(Ok(()), |reporter| reporter.clear(number))
     }
 
     /// 9
-    fn close_others(&self, reporter: Option<&Reporter>) {
+    fn close_others(&self) {
         if !self.daemon.close_descriptors {
             return;
         }
         let [file, lock] = self.pid_file.as_ref().map_or([-1; 2], PidFile::numbers);
         let own = [
-            reporter.map_or(-1, Reporter::number),
+            self.reporter.as_ref().map_or(-1, Reporter::number),
             self.witness.as_ref().map_or(-1, Reporter::number),
             self.supervisor.as_ref().map_or(-1, Fd::number),
             self.promise.as_ref().map_or(-1, Promise::descriptor),
@@ -342,8 +442,9 @@ impl<'a, A: After> Start<'a, A> {
     }
 
     /// 12, by the kernel: the exec closes the pipe.
-    fn execute(&self, mask: SignalSet, reporter: &Reporter) -> Error {
-        let executes = reporter.tell(Message::new(Message::EXECUTES, sys::getpid()));
+    fn execute(&self) -> Error {
+        let mask = self.daemon.mask(self.mask);
+        let executes = self.tell(Message::new(Message::EXECUTES, sys::getpid()));
         let error = match executes.and_then(|()| signals::set_mask(mask).map_err(Error::at(Step::Signals))) {
             Ok(()) => exec(self.after),
             Err(error) => error,
@@ -354,23 +455,60 @@ impl<'a, A: After> Start<'a, A> {
     }
 
     /// 12
-    fn report(&mut self, reporter: &Reporter) -> Result<(), Error> {
+    fn report(&mut self) -> Result<(), Error> {
+        handover::goes_on(true);
+        self.tell_how_it_is().inspect_err(|_| handover::goes_on(false))
+    }
+
+    fn tell_how_it_is(&mut self) -> Result<(), Error> {
         let pid = sys::getpid();
         if !self.after.is_ready() {
-            return reporter.tell(Message::new(Message::STARTED, pid));
+            return self.tell(Message::new(Message::STARTED, pid));
         }
         if let Some(fd) = self.daemon.ready_fd {
             report::write_newline(fd).map_err(Error::at(Step::Notify))?;
         }
         self.is_ready = true;
-        reporter.tell(Message::new(Message::READY, pid))
+        self.tell(Message::new(Message::READY, pid))?;
+        if let (Way::Handover, Some(reporter)) = (self.way, &self.reporter) {
+            reporter.until_nobody_listens(); // and nobody is in this memory any more
+        }
+        Ok(())
+    }
+
+    fn tell(&self, message: Message) -> Result<(), Error> {
+        self.reporter.as_ref().map_or(Ok(()), |reporter| reporter.tell(message))
     }
 
     fn give_handle(&mut self) -> Handle {
         let supervisor = self.supervisor.take().map_or(-1, Fd::leave_open);
         let ready_fd = self.daemon.ready_fd.filter(|_| !self.is_ready).unwrap_or(-1);
-        let way = if self.daemon.handover { Way::ForksInstead(Obstacle::Unsupported) } else { Way::Forks };
-        Handle { supervisor, ready_fd, ready: self.is_ready, way, ..Handle::NONE }
+        let report = self.reporter.take().filter(|_| !self.is_ready).map_or(-1, Reporter::leave_open);
+        Handle { report, supervisor, ready_fd, ready: self.is_ready, way: self.way, pid_file: -1 }
+    }
+}
+
+/// 2: the caller and the leader.
+struct Off<'a, A>(PhantomData<&'a A>);
+
+impl<'a, A: After> Parting for Off<'a, A> {
+    type State = Start<'a, A>;
+    fn child(start: &mut Self::State) {
+        start.lead();
+    }
+    fn parent(start: &mut Self::State, leader: c_int) {
+        start.wait(leader);
+    }
+}
+
+/// 4: the leader and the daemon, which goes on.
+struct Again<'a, A>(PhantomData<&'a A>);
+
+impl<'a, A: After> Parting for Again<'a, A> {
+    type State = Start<'a, A>;
+    fn child(_: &mut Self::State) {}
+    fn parent(start: &mut Self::State, daemon: c_int) {
+        start.leave_or_watch(daemon);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
-use crate::sys::{self, Disposition, SignalSet};
+use crate::sys::direct::{self as sys, Disposition, SignalSet};
+use crate::sys::reserved_signals;
 use core::ffi::c_int;
 
 /// The signals that a terminal sends, or its end.
@@ -32,7 +33,7 @@ pub(crate) struct Signals {
 impl Signals {
     /// Blocks every signal.
     pub(crate) fn block() -> Result<Self, Errno> {
-        let mask = sys::rt_sigprocmask(sys::SIG_SETMASK, !sys::reserved_signals())?;
+        let mask = sys::rt_sigprocmask(sys::SIG_SETMASK, !reserved_signals())?;
         Ok(Self { mask, child_pending: is_pending(sys::SIGCHLD) })
     }
 
@@ -48,6 +49,26 @@ impl Signals {
     pub(crate) fn unblock(&self) {
         restore(self.mask);
     }
+}
+
+/// Blocks also what is the C library's own.
+#[cfg(untty_handover)]
+pub(crate) fn block_all() -> Result<(), Errno> {
+    set_mask(!0)
+}
+
+/// Blocks what [`Signals::block`] does.
+#[cfg(untty_handover)]
+pub(crate) fn block_ours() {
+    restore(!reserved_signals());
+}
+
+/// Those with a handler.
+pub(crate) fn handled() -> SignalSet {
+    (1..=sys::SIGNAL_MAX).fold(0, |set, signal| match disposition(signal, None) {
+        Ok(it) if it.is_handler() => set | only(signal),
+        _ => set,
+    })
 }
 
 fn is_pending(signal: c_int) -> bool {
@@ -112,7 +133,7 @@ fn reset_one(signal: c_int) -> Result<(), Errno> {
         return Ok(()); // cannot be changed, so need not be
     }
     // A handler of the C library's own stays: it was told once that it is installed, and will not install it again.
-    if sys::reserved_signals() & only(signal) != 0 && !disposition(signal, None)?.is_ignore() {
+    if reserved_signals() & only(signal) != 0 && !disposition(signal, None)?.is_ignore() {
         return Ok(());
     }
     if FROM_THE_TERMINAL & only(signal) != 0 {

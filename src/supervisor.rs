@@ -4,7 +4,7 @@ use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::error::{Errno, Error, Step};
 use crate::fds::{Fd, uninterrupted};
-use crate::sys::{self, Piece, PollFd, SignalSet, UnixAddress};
+use crate::sys::direct::{self as sys, Piece, PollFd, SignalSet, UnixAddress};
 use crate::text::Text;
 use core::ffi::c_int;
 use core::ops::Range;

@@ -8,7 +8,7 @@ use crate::readiness::{Awaited, Heard};
 use crate::report::{self, DEAD, GRACE, Listener, Message, Outcome, UNREADABLE, wanted};
 use crate::signals;
 use crate::supervisor;
-use crate::sys::{self, SignalSet};
+use crate::sys::direct::{self as sys, SignalSet};
 use core::ffi::c_int;
 use core::time::Duration;
 

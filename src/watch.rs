@@ -5,7 +5,7 @@ use crate::error::{Errno, Error, Step};
 use crate::fds::{self, Fd};
 use crate::report::{Listener, Message, Reporter};
 use crate::signals;
-use crate::sys;
+use crate::sys::direct as sys;
 use core::ffi::c_int;
 
 /// The leader waits until its daemon has executed the program or died, says which, and exits.

@@ -35,6 +35,12 @@ impl Disposition {
     /// `SIG_IGN`, no flags, empty mask.
     pub const IGNORE: Self = Self([1, 0, 0, 0, 0, 0]);
 
+    /// True for a function.
+    #[must_use]
+    pub fn is_handler(&self) -> bool {
+        self.0.first().is_some_and(|handler| *handler > 1)
+    }
+
     /// True for `SIG_IGN`.
     #[must_use]
     pub fn is_ignore(&self) -> bool {

@@ -1,0 +1,208 @@
+//! What the kernel keeps for a thread: found, let go, taken over. And what must hold before any of it.
+
+use super::Obstacle;
+use super::aside;
+use super::machine;
+use crate::error::Errno;
+use crate::sys::direct as sys;
+use crate::sys::thread::{self, RobustList, SignalStack};
+use core::ffi::c_int;
+use core::ptr;
+
+/// The thread's registrations.
+pub(super) struct Registrations {
+    known: Known,
+    /// Where `rseq(2)` is registered, and how long that is; NULL where it is not.
+    rseq: (*mut u8, u32),
+    signal_stack: SignalStack,
+    /// Whether it may dump core and be traced: the kernel keeps that with the memory, and takes it away from whoever
+    /// gives up privileges.
+    dumpable: c_int,
+}
+
+/// What the C library knows of its thread, as far as a fork changes it.
+pub(crate) struct Known {
+    /// The id, where the kernel also writes 0 at the end; NULL where there is no C library.
+    tid: *mut c_int,
+    /// The robust mutexes that it holds; NULL where there is no such list.
+    robust: (*mut RobustList, usize),
+}
+
+impl Registrations {
+    /// Looks for them, and for what stands against handover.
+    pub(super) fn find() -> Result<Self, Obstacle> {
+        if machine::is_under_valgrind() {
+            return Err(Obstacle::Valgrind);
+        }
+        refuse_shadow_stack()?;
+        refuse_company()?;
+        let known = Known::find()?;
+        if !known.holds_nothing() {
+            return Err(Obstacle::RobustMutex);
+        }
+        let signal_stack = thread::signal_stack().map_err(|_| Obstacle::Clone)?;
+        let dumpable = thread::dumpable().map_err(|_| Obstacle::Clone)?;
+        Ok(Self { known, rseq: (ptr::null_mut(), 0), signal_stack, dumpable })
+    }
+
+    /// In the caller: nothing that the kernel writes for this thread must hit the daemon, which then has the memory.
+    pub(super) fn let_go(&mut self) -> Result<(), Obstacle> {
+        self.rseq = leave_rseq()?;
+        self.known.leave().map_err(|_| {
+            // Ignored: as in `take_back`.
+            let _ = self.take_over();
+            Obstacle::Clone
+        })
+    }
+
+    /// Makes this process's thread the one that the C library knows.
+    pub(super) fn take_over(&self) -> Result<(), Errno> {
+        self.known.take_over()?;
+        let (area, length) = self.rseq;
+        // SAFETY: it was registered before, for the thread that this one goes on as.
+        if area.is_null() { Ok(()) } else { unsafe { thread::rseq(area, length, 0) } }
+    }
+
+    /// In the caller, when it has its memory again.
+    pub(super) fn set_dumpable(&self) {
+        if thread::dumpable() != Ok(self.dumpable) {
+            // Ignored: only 2 cannot be set, and who has that has never been more.
+            let _ = thread::set_dumpable(self.dumpable);
+        }
+    }
+
+    /// In the daemon, for which the kernel has forgotten it.
+    pub(super) fn set_signal_stack(&self) -> Result<(), Errno> {
+        if self.signal_stack.flags & thread::SS_DISABLE != 0 {
+            return Ok(());
+        }
+        let stack = SignalStack { flags: self.signal_stack.flags & !thread::SS_ONSTACK, ..self.signal_stack };
+        // SAFETY: it was set before, for the thread that this one goes on as.
+        unsafe { thread::set_signal_stack(&stack) }
+    }
+}
+
+impl Known {
+    /// Looks for it. What holds the thread's id is the C library's copy of it: so it is with glibc. musl has something
+    /// else there.
+    pub(crate) fn find() -> Result<Self, Obstacle> {
+        let tid = thread::tid_address().map_err(|_| Obstacle::ThreadId)?;
+        let is_id = !tid.is_null() && is_id(tid);
+        if !is_id && (cfg!(feature = "libc") || !tid.is_null()) {
+            return Err(Obstacle::ThreadId);
+        }
+        let robust = match thread::get_robust_list() {
+            Err(Errno::ENOSYS) => (ptr::null_mut(), 0),
+            list => list.map_err(|_| Obstacle::RobustMutex)?,
+        };
+        Ok(Self { tid, robust })
+    }
+
+    /// Whether the thread has no robust mutex, and is taking none.
+    fn holds_nothing(&self) -> bool {
+        let (list, _) = self.robust;
+        // SAFETY: NULL, or the C library's list of this thread, which nobody else changes.
+        unsafe { list.as_ref() }.is_none_or(|head| ptr::eq(head.first, list) && head.pending.is_null())
+    }
+
+    /// The kernel shall do nothing when this thread ends.
+    fn leave(&self) -> Result<(), Errno> {
+        // SAFETY: NULL is none.
+        unsafe { thread::set_tid_address(ptr::null_mut()) }?;
+        let (list, size) = self.robust;
+        // SAFETY: as above.
+        if list.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(ptr::null_mut(), size) } }
+    }
+
+    /// Makes this process's thread the one that the C library knows.
+    pub(crate) fn take_over(&self) -> Result<(), Errno> {
+        if !self.tid.is_null() {
+            // SAFETY: the C library's copy of the id, in memory that is this process's.
+            unsafe { self.tid.write(thread::gettid()) };
+            // SAFETY: it was the address before, for the thread that this one goes on as.
+            unsafe { thread::set_tid_address(self.tid) }?;
+        }
+        let (list, size) = self.robust;
+        // SAFETY: as above.
+        if list.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(list, size) } }
+    }
+
+    /// After a fork, in the child: what the parent's thread holds is its own, as after the C library's fork.
+    #[cfg(not(feature = "libc"))]
+    pub(crate) fn forget_mutexes(&self) {
+        let (list, _) = self.robust;
+        if !list.is_null() {
+            // SAFETY: the C library's list of this thread, which nobody else changes.
+            unsafe { (*list).first = list };
+        }
+    }
+}
+
+/// Whether that is a C library's copy of this thread's id, and nothing but that: glibc before 2.25 had a copy of the
+/// process's id after it.
+fn is_id(tid: *const c_int) -> bool {
+    // SAFETY: the kernel will write there when the thread ends, so it can be read.
+    let id = unsafe { tid.read() };
+    // SAFETY: it lies in a structure of the C library's; in musl's, too, it is not the last word.
+    let next = || unsafe { tid.wrapping_add(1).read() };
+    id == thread::gettid() && next() != sys::getpid()
+}
+
+/// Memory that somebody else has too is not ours to hand over: other threads, a parent that has vforked, or the
+/// processes of a start that is not over.
+pub(super) fn refuse_company() -> Result<(), Obstacle> {
+    thread::unshare_memory().map_err(|_| Obstacle::Shared)
+}
+
+/// The child of such a clone gets a shadow stack of its own (Documentation/arch/x86/shstk.rst), and cannot return through
+/// its parent's frames.
+fn refuse_shadow_stack() -> Result<(), Obstacle> {
+    match thread::shadow_stack_status() {
+        Ok(0) | Err(Errno::EINVAL | Errno::ENOSYS) => Ok(()), // none, or a kernel that knows none
+        _ => Err(Obstacle::ShadowStack),
+    }
+}
+
+/// `sizeof(struct rseq)` as it was first; an area is never shorter.
+const AREA: u32 = 32;
+
+/// Unregisters glibc's area: where, and how long. NULL if nothing is registered.
+fn leave_rseq() -> Result<(*mut u8, u32), Obstacle> {
+    if let Some((area, length)) = glibc_area() {
+        // SAFETY: nothing gets registered.
+        if unsafe { thread::rseq(area, length, thread::RSEQ_FLAG_UNREGISTER) }.is_ok() {
+            return Ok((area, length));
+        }
+    }
+    // Whether somebody has registered another one, its own registration tells.
+    let own = aside::scratch();
+    // SAFETY: memory that nobody uses now; it is unregistered at once.
+    match unsafe { thread::rseq(own, AREA, 0) } {
+        Err(Errno::ENOSYS) => Ok((ptr::null_mut(), 0)),
+        Err(_) => Err(Obstacle::Rseq),
+        // SAFETY: nothing gets registered.
+        Ok(()) => unsafe { thread::rseq(own, AREA, thread::RSEQ_FLAG_UNREGISTER) }
+            .map(|()| (ptr::null_mut(), 0))
+            .map_err(|_| Obstacle::Rseq),
+    }
+}
+
+/// glibc's area in this thread, if it has one. Its size is said to be that of the members in use, and so may be smaller
+/// than what was registered.
+fn glibc_area() -> Option<(*mut u8, u32)> {
+    // SAFETY: two addresses.
+    let [offset, size] = unsafe { machine::rseq_symbols().read() };
+    if offset.is_null() || size.is_null() {
+        return None;
+    }
+    // SAFETY: glibc's `extern const unsigned int __rseq_size`.
+    let size = unsafe { size.read() };
+    if size == 0 {
+        return None; // it has not registered it
+    }
+    // SAFETY: glibc's `extern const ptrdiff_t __rseq_offset`.
+    let offset = unsafe { offset.cast::<isize>().read() };
+    // SAFETY: where there is a glibc, there is a thread control block.
+    let thread = unsafe { machine::thread_pointer() };
+    Some((thread.wrapping_offset(offset), size.max(AREA)))
+}
