@@ -23,8 +23,9 @@ pub(super) struct Registrations {
 pub(crate) struct Known {
     /// The library's copy of the id; NULL where there is no C library.
     tid: *mut c_int,
-    /// Where the kernel writes 0 at the thread's end; NULL where it does not.
+    /// Where the kernel writes 0 at the thread's end, and what is there until then; NULL where it does not.
     end: *mut c_int,
+    until_end: c_int,
     /// The robust mutexes that it holds; NULL where there is no such list.
     robust: (*mut RobustList, usize),
 }
@@ -93,7 +94,9 @@ impl Known {
         };
         let tid = if is_id(end) { end } else { id_before(robust.0) };
         let no_library = cfg!(not(feature = "libc")) && end.is_null() && robust.0.is_null();
-        if tid.is_null() && !no_library { Err(Obstacle::ThreadId) } else { Ok(Self { tid, end, robust }) }
+        // SAFETY: NULL, or the kernel will write there when the thread ends, so it can be read.
+        let until_end = unsafe { end.as_ref() }.copied().unwrap_or(0);
+        if tid.is_null() && !no_library { Err(Obstacle::ThreadId) } else { Ok(Self { tid, end, until_end, robust }) }
     }
 
     /// Whether the thread has no robust mutex, and is taking none.
@@ -114,6 +117,11 @@ impl Known {
 
     /// Makes this process's thread the one that the C library knows.
     pub(crate) fn take_over(&self) -> Result<(), Errno> {
+        if !self.end.is_null() {
+            // A daemon that had taken it over and has failed, has ended: glibc 2.43 has "joinable" there, and 0 is "exited".
+            // SAFETY: the C library's, in memory that is this process's.
+            unsafe { self.end.write(self.until_end) };
+        }
         if !self.tid.is_null() {
             // SAFETY: the C library's copy of the id, in memory that is this process's.
             unsafe { self.tid.write(thread::gettid()) };
