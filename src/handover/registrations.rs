@@ -89,7 +89,8 @@ impl Known {
     pub(crate) fn find() -> Result<Self, Obstacle> {
         let end = thread::tid_address().map_err(|_| Obstacle::ThreadId)?;
         let robust = match thread::get_robust_list() {
-            Err(Errno::ENOSYS) => (ptr::null_mut(), 0),
+            // A filter may say so of this call alone, when there is a list.
+            Err(Errno::ENOSYS) if !thread::has_robust_lists() => (ptr::null_mut(), 0),
             list => list.map_err(|_| Obstacle::RobustMutex)?,
         };
         let tid = if is_id(end) { end } else { id_before(robust.0) };
@@ -204,8 +205,10 @@ const AREA: u32 = 32;
 fn leave_rseq() -> Result<(*mut u8, u32), Obstacle> {
     if let Some((area, length)) = glibc_area() {
         // SAFETY: nothing gets registered.
-        if unsafe { thread::rseq(area, length, thread::RSEQ_FLAG_UNREGISTER) }.is_ok() {
-            return Ok((area, length));
+        match unsafe { thread::rseq(area, length, thread::RSEQ_FLAG_UNREGISTER) } {
+            Ok(()) => return Ok((area, length)),
+            Err(Errno::EINVAL) => {}              // not for this thread
+            Err(_) => return Err(Obstacle::Rseq), // a filter: even ENOSYS, since glibc has registered it
         }
     }
     // Whether somebody has registered another one, its own registration tells.
