@@ -237,11 +237,13 @@ mod injected {
         }
         let story = || format!("{:?} {output:?} {:?}", record.outcome, record.present);
         if record.outcome != Outcome::Ended(End::Exited(0)) {
-            // A daemon that has gone on is the caller no more.
-            let late = output.iter().any(|line| line == &format!("too late: {WAIT} {}", libc::ESRCH));
-            let killed = fault.what == What::Signal(libc::SIGKILL);
-            let is_late = late && killed && record.outcome == Outcome::Ended(End::Exited(1));
-            return if is_late && record.present.is_empty() { Ok("late") } else { Err(story()) };
+            // The daemon's program went on, so the caller is told in the other way.
+            let late =
+                output.iter().find_map(|line| line.strip_prefix("too late: ")).and_then(|line| line.split_once(' '));
+            let told = late
+                .is_some_and(|(step, errno)| is_told(fault, (step.parse().unwrap_or(0), errno.parse().unwrap_or(0))));
+            let is_late = told && record.present.is_empty() && record.outcome == Outcome::Ended(End::Exited(1));
+            return if is_late { Ok("late") } else { Err(story()) };
         }
         if !said.wrong.is_empty() {
             return Err(format!("{:?}", said.wrong));
@@ -259,13 +261,17 @@ mod injected {
         if said.rest != ["second: way 1"] {
             return Err(format!("the second start: {}", story()));
         }
-        let told = match fault.what {
+        if is_told(fault, said.first) { Ok("failure") } else { Err(format!("it tells {:?}", said.first)) }
+    }
+
+    /// Whether that is the truth of the fault.
+    fn is_told(fault: &Fault, told: (i32, i32)) -> bool {
+        match fault.what {
+            What::Errno(errno) if told.1 == errno => true,
             // What it had to tell is lost, and only its end is seen.
-            What::Errno(_) if calls::name(fault.call) == "write" && said.first.0 == WAIT => true,
-            What::Errno(errno) => said.first.1 == errno,
-            _ => said.first == (WAIT, libc::ESRCH),
-        };
-        if told { Ok("failure") } else { Err(format!("it tells {:?}", said.first)) }
+            What::Errno(_) if calls::name(fault.call) != "write" => false,
+            _ => told == (WAIT, libc::ESRCH),
+        }
     }
 
     /// The helper: `PROGRAM calls`, or `PROGRAM FAULT` and so on; a line each.

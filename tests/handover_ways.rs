@@ -184,17 +184,17 @@ fn filters() {
         (libc::SYS_unshare, None, SHARED),
         (libc::SYS_prctl, address, THREAD_ID),
         (libc::SYS_get_robust_list, None, ROBUST_MUTEX),
-        (libc::SYS_set_robust_list, None, ROBUST_MUTEX),
+        (libc::SYS_set_robust_list, None, CLONE),
         (libc::SYS_rseq, None, RSEQ),
     ] {
         for errno in [libc::EPERM, libc::ENOSYS] {
             under_a_filter(&Refused { call, argument, errno }, way);
         }
     }
-    // What a kernel without shadow stacks says, and a filter that knows none of that call.
+    // What a kernel without shadow stacks says, and a filter that knows none of that call; and one that does not tell.
     #[cfg(target_arch = "x86_64")]
-    for errno in [libc::EPERM, libc::ENOSYS, libc::EINVAL] {
-        under_a_filter(&Refused { call: libc::SYS_arch_prctl, argument: None, errno }, HANDOVER);
+    for (errno, way) in [(libc::ENOSYS, HANDOVER), (libc::EINVAL, HANDOVER), (libc::EPERM, SHADOW_STACK)] {
+        under_a_filter(&Refused { call: libc::SYS_arch_prctl, argument: None, errno }, way);
     }
 }
 
@@ -279,6 +279,9 @@ fn the_way_in_rust() {
         let mut daemon = start.daemon();
         assert_eq!(daemon.order("way"), way, "{words:?}");
         daemon.ready();
+        if words.contains(&"return") {
+            drop(start.answer());
+        }
         drop(daemon);
         start.rest();
     }

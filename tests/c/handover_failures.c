@@ -115,6 +115,7 @@ extern const unsigned int __rseq_size __attribute__((weak));
 struct rseq_area {
     uint32_t cpu_id_start, cpu_id;
     uint64_t critical_section;
+    uint32_t flags, node_id, memory_cid;
 };
 
 static struct rseq_area *rseq_area(void) {
@@ -272,7 +273,7 @@ static int is_in(unsigned long address, const void *what, size_t size) {
     return address >= (unsigned long)what && address < (unsigned long)what + size;
 }
 
-/* This program's own; errno, which it uses; and where the kernel writes the processor's number. */
+/* This program's own; errno, which it uses; and where the kernel writes which processor it is. */
 static int is_own(unsigned long address) {
     const struct rseq_area *area = rseq_area();
     return is_in(address, &own, sizeof own) || is_in(address, &errno, sizeof errno) ||
