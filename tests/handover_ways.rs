@@ -49,6 +49,11 @@ fn main() {
     );
 }
 
+/// The libraries of the backend that these tests are built for; the gate builds them for both.
+fn here() -> impl Iterator<Item = Flavour> {
+    flavours().filter(|flavour| flavour.is_raw() != cfg!(feature = "libc"))
+}
+
 /// Runs the program, which must start a daemon that is whole, in that way.
 fn assert_way(command: &Command, way: i32) {
     assert_says(command, &[&format!("way {way}, whole")]);
@@ -67,7 +72,7 @@ fn program(flavour: Flavour, arguments: &[&str]) -> Command {
 }
 
 fn in_every_flavour(obstacle: &str, way: i32) {
-    for flavour in flavours() {
+    for flavour in here() {
         assert_way(&program(flavour, &[obstacle]), way);
     }
 }
@@ -86,7 +91,7 @@ fn more_threads() {
 
 fn memory_shared_with_another_process() {
     let whole = format!("way {SHARED}, whole");
-    for flavour in flavours() {
+    for flavour in here() {
         let (end, mut output, orphans) = finish(&program(flavour, &["a child with the same memory"]));
         output.sort();
         assert_eq!(output, ["it shares the memory", &whole]);
@@ -98,7 +103,7 @@ fn memory_shared_with_another_process() {
 }
 
 fn a_caller_that_returns() {
-    for flavour in flavours() {
+    for flavour in here() {
         let (end, mut output, orphans) = finish(&program(flavour, &["return in caller"]));
         output.sort();
         assert_eq!(output, ["the caller returns", &format!("way {RETURNS}, whole")]);
@@ -112,7 +117,7 @@ fn a_robust_mutex_that_is_held() {
 
 /// The C library is told to register none itself: ld.so(8), GLIBC_TUNABLES.
 fn restartable_sequences_of_somebody_else() {
-    for flavour in flavours() {
+    for flavour in here() {
         let mut command = program(flavour, &["rseq"]);
         command.env("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
         assert_way(&command, RSEQ);
@@ -153,7 +158,7 @@ fn under_a_filter(refused: &Refused, way: i32) {
     });
     let scratch = Scratch::new();
     fs::write(scratch.file("filter"), bytes.collect::<Vec<_>>()).unwrap();
-    for flavour in flavours() {
+    for flavour in here() {
         assert_way(&program(flavour, &["filter", &scratch.file("filter")]), way);
     }
 }
@@ -234,7 +239,7 @@ fn valgrind() {
     if Command::new("valgrind").arg("--version").output().is_err() {
         return skipped("valgrind", "there is no valgrind");
     }
-    for flavour in flavours() {
+    for flavour in here() {
         let program = program(flavour, &["nothing"]);
         let mut command = Command::new("valgrind");
         command.args(["--quiet", "--error-exitcode=99", "--leak-check=no"]);
@@ -249,7 +254,7 @@ fn valgrind() {
 
 /// Its memory is the first caller's too.
 fn a_second_detach_while_the_first_caller_waits() {
-    for flavour in flavours() {
+    for flavour in here() {
         let (end, mut output, orphans) = finish(&program(flavour, &["again while the caller waits"]));
         output.sort();
         let [wait, no_such_process] = [15, libc::ESRCH];
@@ -261,7 +266,7 @@ fn a_second_detach_while_the_first_caller_waits() {
 }
 
 fn a_second_detach_when_the_first_caller_is_gone() {
-    for flavour in flavours() {
+    for flavour in here() {
         let said = [format!("way {HANDOVER}"), format!("way {HANDOVER}, whole")];
         assert_says(&program(flavour, &["again"]), &said.each_ref().map(String::as_str));
     }

@@ -16,7 +16,7 @@ pub fn entry(words: &[String]) {
             _ => {}
         }
     }
-    plan.daemon = daemon;
+    plan.daemon = daemon.on_late_failure(too_late);
     let words = words.iter().filter(|word| !word.starts_with("spawn ") && *word != "tell");
     words.for_each(|word| plan.take(word));
     marker::say(marker::BEGIN, 0, 0);
@@ -31,6 +31,10 @@ pub fn entry(words: &[String]) {
     loop {
         nix::unistd::pause();
     }
+}
+
+fn too_late(error: Error) {
+    marker::say(marker::LATE, error.step().number(), error.errno().number());
 }
 
 fn say(result: Result<Process, Error>) {
