@@ -49,7 +49,15 @@ static void on_late_failure(const struct untty_error *error) {
     put(1, line);
 }
 
+/* The daemon's program goes on, and uses what the call has used: the stack, and what the options pointed to. */
+static int scribble(int depth) {
+    volatile char frame[1024];
+    memset((void *)frame, 0xee, sizeof frame);
+    return depth > 0 ? scribble(depth - 1) + frame[depth] : 0;
+}
+
 int main(int argc, char **argv) {
+    static char path[4096];
     struct untty_options options = UNTTY_OPTIONS_INIT;
     struct untty_handle handle;
     struct untty_error error;
@@ -59,7 +67,9 @@ int main(int argc, char **argv) {
     caller = (long)getpid();
     options.flags = UNTTY_HANDOVER;
     options.output.kind = UNTTY_STDIO_INHERIT;
-    options.pid_file = pid_file = argv[1];
+    pid_file = argv[1];
+    strncpy(path, argv[1], sizeof path - 1);
+    options.pid_file = path;
     options.on_late_failure = argc > 4 ? NULL : on_late_failure;
     if (strncmp(how, "deadline", 8) == 0) {
         options.deadline_ms = (uint32_t)number;
@@ -69,6 +79,9 @@ int main(int argc, char **argv) {
         return 99;
     }
     daemon_is = (long)getpid();
+    memset(path, 'x', sizeof path);
+    memset(&options, 0xee, sizeof options);
+    scribble(100);
     say(1, "daemon: way %d\n", untty_way(&handle));
     if (strcmp(how, "exit") == 0) {
         exit(number);
