@@ -203,6 +203,8 @@ pub fn all() -> Vec<Plan> {
             .deadline()
             .expect("fd 1", "{S}/log 0502001"),
         Plan::rust(&["handover", "return", "spawn {PARK}"]).handover(),
+        // The leader watches, aside.
+        Plan::rust(&["handover", "return", "newline 7", "deadline 2000", "spawn {PARK} -R 7"]).handover().deadline(),
         Plan::c("detach return").called("c, closing by /proc").forbid(libc::SYS_close_range),
     ];
     if harness::is_root() {
