@@ -37,6 +37,7 @@ fn main() {
             any_call_of_a_caller_whose_start_fails,
             a_leader_or_a_daemon_that_is_killed_at_any_call,
             a_daemon_that_ends_before_it_is_ready,
+            a_pid_file_that_was_made_for_it_goes_with_it,
             a_daemon_that_is_killed_before_it_is_ready,
             a_daemon_that_gives_up,
             a_daemon_that_is_not_ready_in_time,
@@ -501,6 +502,19 @@ fn assert_late(words: &[&str], daemon: End, (step, errno): (i32, i32)) {
 fn a_daemon_that_ends_before_it_is_ready() {
     assert_late(&["exit", "0"], End::Exited(0), (WAIT, libc::ESRCH));
     assert_late(&["exit", "3"], End::Exited(3), (WAIT, libc::ESRCH));
+}
+
+/// By a path that the caller knows, though the daemon has used that memory for something else.
+fn a_pid_file_that_was_made_for_it_goes_with_it() {
+    for flavour in here() {
+        let (scratch, command) = late(flavour, &["exit", "0"]);
+        fs::remove_file(scratch.file("pid")).unwrap();
+        let (end, output, _) = finish(&command);
+        let told = format!("caller: step {WAIT} errno {}, the daemon is gone, the pid file is as it was", libc::ESRCH);
+        assert_eq!((end, output), (End::Exited(1), vec!["daemon: way 1".to_owned(), told]), "{command:?}");
+        let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, [""; 0]);
+    }
 }
 
 fn a_daemon_that_is_killed_before_it_is_ready() {

@@ -12,6 +12,7 @@
 
 static long caller, daemon_is;
 static const char *pid_file;
+static int was_none;
 
 /* What a signal handler may do. */
 static void append(char *line, const char *text) { strcat(line, text); }
@@ -27,7 +28,7 @@ static void append_number(char *line, int number) {
     append(line, digits + place);
 }
 
-static int pid_file_is_as_it_was(void) {
+static int pid_file_is_the_dead_ones(void) {
     char content[32];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int file = open(pid_file, O_RDWR);
@@ -36,6 +37,13 @@ static int pid_file_is_as_it_was(void) {
     int unlocked = fcntl(file, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
     close(file);
     return is && unlocked;
+}
+
+static int pid_file_is_as_it_was(void) {
+    if (was_none) {
+        return access(pid_file, F_OK) < 0 && errno == ENOENT;
+    }
+    return pid_file_is_the_dead_ones();
 }
 
 static void on_late_failure(const struct untty_error *error) {
@@ -68,6 +76,7 @@ int main(int argc, char **argv) {
     options.flags = UNTTY_HANDOVER;
     options.output.kind = UNTTY_STDIO_INHERIT;
     pid_file = argv[1];
+    was_none = access(pid_file, F_OK) < 0;
     strncpy(path, argv[1], sizeof path - 1);
     options.pid_file = path;
     options.on_late_failure = argc > 4 ? NULL : on_late_failure;

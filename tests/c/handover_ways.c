@@ -53,6 +53,17 @@ static int all_signals_are_default(void) {
     return 1;
 }
 
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
+/* What the C library has registered with rseq(2) must still be: it cannot be registered anew. */
+static int has_lost_rseq(void) {
+    if (!&__rseq_offset || !&__rseq_size || __rseq_size == 0) {
+        return 0;
+    }
+    return syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32L, 0L, 0x53053053L) == 0;
+}
+
 /* What is not as it must be in a daemon that has told that it is ready; NULL: nothing. */
 static const char *what_is_wrong(void) {
     struct stat null;
@@ -85,6 +96,9 @@ static const char *what_is_wrong(void) {
         if (heap[number] != number) {
             return "its memory";
         }
+    }
+    if (has_lost_rseq()) {
+        return "rseq";
     }
     free(heap);
     heap = malloc(1 << 20);
