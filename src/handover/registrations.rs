@@ -59,10 +59,11 @@ impl Registrations {
 
     /// Makes this process's thread the one that the C library knows.
     pub(super) fn take_over(&self) -> Result<(), Errno> {
-        self.known.take_over()?;
+        let known = self.known.take_over();
         let (area, length) = self.rseq;
         // SAFETY: it was registered before, for the thread that this one goes on as.
-        if area.is_null() { Ok(()) } else { unsafe { thread::rseq(area, length, 0) } }
+        let rseq = if area.is_null() { Ok(()) } else { unsafe { thread::rseq(area, length, 0) } };
+        known.and(rseq) // all that can be, whatever fails
     }
 
     /// In the caller, when it has its memory again.
@@ -128,10 +129,10 @@ impl Known {
             unsafe { self.tid.write(thread::gettid()) };
         }
         // SAFETY: it was the address before, for the thread that this one goes on as.
-        unsafe { thread::set_tid_address(self.end) }?;
+        let tid = unsafe { thread::set_tid_address(self.end) };
         let (list, size) = self.robust;
         // SAFETY: as above.
-        if list.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(list, size) } }
+        tid.and(if list.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(list, size) } })
     }
 
     /// Whether there is a C library that is known: glibc.
