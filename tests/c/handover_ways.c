@@ -22,6 +22,8 @@ static struct untty_handle handle;
 static struct untty_error error;
 static int *heap;
 static long caller;
+static volatile int is_there;
+static int had_rseq;
 
 static int is(const char *left, const char *right) { return strcmp(left, right) == 0; }
 
@@ -56,12 +58,14 @@ static int all_signals_are_default(void) {
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
-/* What the C library has registered with rseq(2) must still be: it cannot be registered anew. */
-static int has_lost_rseq(void) {
+/* Whether the C library's area is registered with rseq(2): it cannot be registered anew then. */
+static int has_rseq(void) {
+    char *area;
     if (!&__rseq_offset || !&__rseq_size || __rseq_size == 0) {
         return 0;
     }
-    return syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32L, 0L, 0x53053053L) == 0;
+    area = (char *)__builtin_thread_pointer() + __rseq_offset;
+    return syscall(SYS_rseq, area, 32L, 0L, 0x53053053L) < 0 || syscall(SYS_rseq, area, 32L, 1L, 0x53053053L) < 0;
 }
 
 /* What is not as it must be in a daemon that has told that it is ready; NULL: nothing. */
@@ -97,7 +101,7 @@ static const char *what_is_wrong(void) {
             return "its memory";
         }
     }
-    if (has_lost_rseq()) {
+    if (has_rseq() != had_rseq) {
         return "rseq";
     }
     free(heap);
@@ -108,6 +112,7 @@ static const char *what_is_wrong(void) {
 static void detach(void) {
     int result;
     error.step = error.errnum = -7;
+    had_rseq = has_rseq();
     result = untty_detach(&options, &handle, &error);
     if (result < 0) {
         say(1, "failed %d %d\n", (int)error.step, (int)error.errnum);
@@ -146,6 +151,7 @@ static int same_memory(void *unused) {
     (void)unused;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     put(1, "it shares the memory\n");
+    is_there = 1;
     for (;;) {
         pause();
     }
@@ -244,6 +250,9 @@ int main(int argc, char **argv) {
     } else if (is(obstacle, "a child with the same memory")) {
         options.flags |= UNTTY_ACCEPT_THREADS; /* which are not told from such a process everywhere */
         start_with(same_memory);
+        while (!is_there) {
+            sched_yield();
+        }
     } else if (is(obstacle, "a parent with the same memory")) {
         options.flags |= UNTTY_ACCEPT_THREADS;
         start_with(detach_and_tell);
