@@ -56,10 +56,11 @@ impl Registrations {
 
     /// Makes this process's thread the one that the C library knows.
     pub(super) fn take_over(&self) -> Result<(), Errno> {
-        self.known.take_over()?;
+        let known = self.known.take_over();
         let (area, length) = self.rseq;
         // SAFETY: it was registered before, for the thread that this one goes on as.
-        if area.is_null() { Ok(()) } else { unsafe { thread::rseq(area, length, 0) } }
+        let rseq = if area.is_null() { Ok(()) } else { unsafe { thread::rseq(area, length, 0) } };
+        known.and(rseq) // all that can be, whatever fails
     }
 
     /// In the caller, when it has its memory again.
@@ -145,9 +146,9 @@ impl Known {
         // SAFETY: as above: its copy of the id.
         unsafe { self.tid.as_mut() }.into_iter().for_each(|tid| *tid = thread::gettid());
         // SAFETY: it was the address before, for the thread that this one goes on as.
-        unsafe { thread::set_tid_address(self.end) }?;
+        let end = unsafe { thread::set_tid_address(self.end) };
         // SAFETY: as above.
-        if self.robust.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(self.robust) } }
+        end.and(if self.robust.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(self.robust) } })
     }
 
     /// After a fork, in the child: the same, but what the parent's thread holds is its own, as after the C library's fork.
