@@ -85,7 +85,7 @@ $(out)/libuntty.a: $(out)/untty.o
 # -z defs: a path that panics calls a function that does not exist (src/lib.rs), and this link fails.
 $(out)/libuntty.so.$(version): $(out)/untty.o untty.map
 	$(CC) $(LDFLAGS) -shared -nostdlib -o $@ $< $(libs_$(BACKEND)) -Wl,-soname,libuntty.so.$(major) -Wl,-z,defs -Wl,-z,relro,-z,now \
-	    -Wl,-z,noexecstack -Wl,--version-script=untty.map -Wl,--build-id=none -Wl,-O1 -Wl,-s
+	    -Wl,-z,noexecstack -Wl,-z,nodelete -Wl,--version-script=untty.map -Wl,--build-id=none -Wl,-O1 -Wl,-s
 	ln -sf $(@F) $(out)/libuntty.so.$(major)
 	ln -sf $(@F) $(out)/libuntty.so
 

@@ -199,8 +199,8 @@ impl Directory {
     fn for_each_number(&self, each: &mut dyn FnMut(u32)) -> Option<()> {
         // Aligned for the kernel's struct linux_dirent64; some 10 descriptors a call.
         #[repr(align(8))]
-        struct Buffer([MaybeUninit<u8>; 256]);
-        let mut buffer = Buffer([MaybeUninit::uninit(); 256]);
+        struct Buffer([MaybeUninit<u8>; 240]);
+        let mut buffer = Buffer([MaybeUninit::uninit(); 240]);
         loop {
             let filled = uninterrupted(|| sys::getdents64(self.0, &mut buffer.0)).ok()?;
             if filled == 0 {

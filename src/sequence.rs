@@ -262,10 +262,9 @@ impl<'a, A: After> Start<'a, A> {
         // What is the daemon's alone.
         (self.reporter, self.streams, self.promise) = (None, None, None);
         let Some(listener) = self.listener.take() else { return };
-        // A handler's memory is the daemon's.
-        let held = if self.way == Way::Handover { signals::handled() } else { 0 };
         let (awaited, supervisor) = (&self.awaited, self.supervisor.as_ref());
-        let wait = Wait { leader, deadline: self.deadline, mask: self.mask | held, awaited, supervisor };
+        let is_aside = self.way == Way::Handover;
+        let wait = Wait { leader, deadline: self.deadline, mask: self.mask, is_aside, awaited, supervisor };
         self.outcome = listener.wait::<A>(&wait);
         if self.way == Way::Handover {
             self.leave_the_memory();
@@ -466,11 +465,7 @@ impl<'a, A: After> Start<'a, A> {
             report::write_newline(fd).map_err(Error::at(Step::Notify))?;
         }
         self.is_ready = true;
-        self.tell(Message::new(Message::READY, pid))?;
-        if let (Way::Handover, Some(reporter)) = (self.way, &self.reporter) {
-            reporter.until_nobody_listens(); // and nobody is in this memory any more
-        }
-        Ok(())
+        self.tell(Message::new(Message::READY, pid))
     }
 
     fn tell(&self, message: Message) -> Result<(), Error> {

@@ -20,10 +20,19 @@ pub(crate) struct Wait<'a> {
     pub(crate) deadline: Deadline,
     /// The signal mask that the caller had.
     pub(crate) mask: SignalSet,
+    /// Whether the caller's memory is the daemon's meanwhile.
+    pub(crate) is_aside: bool,
     /// What the daemon's program may say.
     pub(crate) awaited: &'a Awaited<'a>,
     /// Who has to be told of it: by the process that it has started, which is the one that it listens to.
     pub(crate) supervisor: Option<&'a Fd>,
+}
+
+impl Wait<'_> {
+    /// The signal mask while the daemon's program gets ready. Aside, no handler may run: its memory is the daemon's.
+    fn mask(&self) -> SignalSet {
+        if self.is_aside { self.mask | signals::handled() } else { self.mask }
+    }
 }
 
 /// What is known, and watched besides the pipe.
@@ -146,7 +155,7 @@ impl Listener {
                     watched.know(pid);
                 }
                 Event::Said(Message::STARTED, pid) => {
-                    watched.mask = Some(wait.mask);
+                    watched.mask = Some(wait.mask());
                     if A::EXECUTES {
                         watched.program = Some(wait.awaited); // and the leader tells of its death, and how it was
                     } else if !watched.know(pid) {
@@ -277,7 +286,7 @@ impl Listener {
 /// Tells the supervisor of the daemon; that, too, is part of the start, and has to be done in time.
 fn pass_on(outcome: Outcome, wait: &Wait<'_>, watched: &Watched<'_>) -> Result<Outcome, Error> {
     if let (Outcome::Ready(daemon), Some(socket)) = (&outcome, wait.supervisor) {
-        supervisor::notify_ready(socket.number(), *daemon, watched.deadline, Some(wait.mask))?;
+        supervisor::notify_ready(socket.number(), *daemon, watched.deadline, Some(wait.mask()))?;
     }
     Ok(outcome)
 }
