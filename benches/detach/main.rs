@@ -5,31 +5,33 @@
 //! does hits all of them alike, and the minimum and the median can be compared.
 //!
 //! `cargo bench --bench detach -- OPTION…`:
-//! - `--turns N` with each size up to 16 MiB; a hundredth of them, at least 3, with what is larger
+//! - `--turns N` without memory; fewer with it
 //! - `--only WORD,…` of the programs' names
-//! - `--realtime`: before all other processes (`SCHED_FIFO`), where that is allowed; for a machine that is busy
-//! - `--check`: whether the promised figures hold; fewer turns and sizes
+//! - `--first`: before all other processes (`SCHED_FIFO`), for a machine that is busy; `--one-core`: and on one core
+//! - `--check`: whether the promised figures hold (check.rs)
 
 #![allow(clippy::expect_used, clippy::panic, clippy::std_instead_of_core, reason = "a benchmark has std, and may fail")]
 
 mod check;
 mod figures;
+mod peace;
 mod programs;
 mod turn;
 
 use figures::Figures;
+use peace::Times;
 use programs::Program;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::{env, fs, io, process};
-use turn::{Harness, Memory};
+use turn::{Harness, Memory, Scheduling};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 struct Options {
     turns: usize,
     only: Vec<String>,
-    realtime: bool,
+    scheduling: Scheduling,
     check: bool,
 }
 
@@ -41,19 +43,24 @@ fn main() {
     for reason in &missing {
         println!("MISSING: {reason}");
     }
-    let realtime = options.realtime && turn::go_before_others();
-    let figures = race(&programs, &options, &out);
+    let mut figures = Figures::default();
+    let mut harness = Harness::new(&out);
+    let schedulings = if options.check { &check::SCHEDULINGS[..] } else { &[options.scheduling] };
+    for scheduling in schedulings {
+        if !scheduling.apply() {
+            println!("SKIPPED: nobody may go before other processes here, so nobody does");
+        }
+        race(&mut harness, &mut figures, &programs, &options, *scheduling);
+    }
     figures.write(&out.join("turns.csv")).expect("target/detach/turns.csv");
-    println!("{}", programs::machine(realtime));
-    println!("{figures}");
-    println!("Every turn: {}", out.join("turns.csv").display());
+    println!("{}\n{figures}\nEvery turn: {}", programs::machine(), out.join("turns.csv").display());
     if options.check && !check::all_hold(&figures) {
         process::exit(1);
     }
 }
 
 fn options() -> Options {
-    let mut options = Options { turns: 300, only: Vec::new(), realtime: false, check: false };
+    let mut options = Options { turns: 300, only: Vec::new(), scheduling: Scheduling::Usual, check: false };
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} wants a value"));
@@ -61,7 +68,8 @@ fn options() -> Options {
             "--bench" => {} // cargo says so
             "--turns" => options.turns = value().parse().expect("a number of turns"),
             "--only" => options.only = value().split(',').map(str::to_owned).collect(),
-            "--realtime" => options.realtime = true,
+            "--first" => options.scheduling = Scheduling::First,
+            "--one-core" => options.scheduling = Scheduling::FirstOnOneCore,
             "--check" => options.check = true,
             other => panic!("unknown: {other}; benches/detach/main.rs tells the options"),
         }
@@ -73,39 +81,39 @@ impl Options {
     fn wants(&self, program: &Program) -> bool {
         let name = program.to_string();
         let named = self.only.is_empty() || self.only.iter().any(|word| name.contains(word));
-        named && (!self.check || Memory::SIZES.into_iter().any(|memory| check::needs(program, memory)))
+        named && (!self.check || check::needs(program))
     }
 
     /// Whether that turn has a start of it with that memory.
-    fn has(&self, turn: usize, program: &Program, memory: Memory) -> bool {
-        const LARGE: usize = 100;
-        if self.check && !check::needs(program, memory) {
-            return false;
-        }
-        // That caches are cold is worth a look only where nothing else depends on the size.
-        if memory.used > 0 && !program.entry.is_handover() {
-            return false;
-        }
-        memory.resident + memory.used <= 16 || turn % LARGE == 0 || turn < 3
+    fn has(&self, turn: usize, scheduling: Scheduling, memory: Memory, program: Program) -> bool {
+        let often = match memory.resident + memory.used {
+            0 => true,
+            1..256 => turn % 10 == 0,
+            _ => turn < 3 || turn % 100 == 0,
+        };
+        // How long it takes with cold caches is worth a look only where nothing else depends on the size.
+        let wanted = memory.used == 0 || program.entry.is_handover();
+        often && wanted && (!self.check || check::needs_start(scheduling, memory, program))
     }
 }
 
 /// All turns.
-fn race(programs: &[Program], options: &Options, out: &Path) -> Figures {
-    let mut harness = Harness::new();
-    let mut figures = Figures::default();
+fn race(harness: &mut Harness, figures: &mut Figures, programs: &[Program], options: &Options, scheduling: Scheduling) {
+    let begin = Times::now();
     for turn in 0..options.turns {
-        let all = programs.iter().flat_map(|program| Memory::SIZES.into_iter().map(move |memory| (*program, memory)));
-        let mut starts: Vec<_> = all.filter(|(program, memory)| options.has(turn, program, *memory)).collect();
+        let all = programs.iter().flat_map(|program| Memory::SIZES.into_iter().map(move |memory| (memory, *program)));
+        let mut starts: Vec<_> =
+            all.filter(|(memory, program)| options.has(turn, scheduling, *memory, *program)).collect();
         fastrand::shuffle(&mut starts);
-        for (program, memory) in starts {
-            show(&format!("turn {} of {}: {memory} {program}", turn + 1, options.turns));
-            let measured = harness.turn(&program.path(out), memory);
-            figures.add(program, memory, measured.unwrap_or_else(|error| panic!("{program}, {memory}: {error}")));
+        for (memory, program) in starts {
+            show(&format!("turn {} of {}: {memory}, {program}", turn + 1, options.turns));
+            let measured = harness.turn(program, memory);
+            let measured = measured.unwrap_or_else(|error| panic!("{program}, {memory}: {error}"));
+            figures.add(scheduling, memory, program, measured);
         }
     }
+    figures.others.insert(scheduling, begin.others_percent());
     show("");
-    figures
 }
 
 /// For who looks on.

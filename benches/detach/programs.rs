@@ -260,7 +260,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 }
 
 /// Where all that was measured, and with what.
-pub(crate) fn machine(realtime: bool) -> String {
+pub(crate) fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1)).unwrap_or("?");
@@ -272,9 +272,8 @@ pub(crate) fn machine(realtime: bool) -> String {
     let lock = read(&format!("{ROOT}/benches/detach/crates/Cargo.lock"));
     let crates: Vec<_> = ["daemonize", "fork"].into_iter().filter_map(|name| locked(&lock, name)).collect();
     format!(
-        "Linux {}, {cpu}, {cores} cores, load {load}{}; {}; crates {}; RLIMIT_NOFILE {}; pages of 4 KiB.",
+        "Linux {}, {cpu}, {cores} cores, load {load}; {}; crates {}; RLIMIT_NOFILE {}; pages of 4 KiB.",
         kernel.trim(),
-        if realtime { ", before all other processes" } else { "" },
         packages.join(", "),
         crates.join(", "),
         turn::DESCRIPTORS,

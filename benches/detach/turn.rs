@@ -1,14 +1,17 @@
 //! A turn: one start of one program, from its launch to the end of its daemon.
 
+use crate::programs::Program;
 use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::fmt::{self, Display};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use std::{io, process, ptr};
+use std::{process, ptr};
 
 /// The program's memory, in MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +74,8 @@ pub(crate) struct Harness {
     /// A page of shared memory, and the path by which the programs open it.
     shared: *mut Shared,
     path: String,
+    /// Where the programs are.
+    programs: PathBuf,
     child_ended: SigSet,
 }
 
@@ -79,7 +84,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAGE: u16 = 4096;
 
 impl Harness {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(programs: &Path) -> Self {
         // SAFETY: the name is a string.
         let fd = unsafe { libc::memfd_create(c"detach".as_ptr(), libc::MFD_CLOEXEC) };
         assert!(fd >= 0, "memfd_create: {}", Errno::last());
@@ -95,12 +100,13 @@ impl Harness {
         child_ended.add(Signal::SIGCHLD);
         child_ended.thread_block().expect("a blocked signal");
         limit_descriptors();
-        Self { shared: shared.cast(), path: format!("/proc/{}/fd/{fd}", process::id()), child_ended }
+        let path = format!("/proc/{}/fd/{fd}", process::id());
+        Self { shared: shared.cast(), path, programs: programs.to_owned(), child_ended }
     }
 
-    pub(crate) fn turn(&mut self, program: &Path, memory: Memory) -> Result<Measured, String> {
+    pub(crate) fn turn(&mut self, program: Program, memory: Memory) -> Result<Measured, String> {
         self.write(Shared::default());
-        let mut command = Command::new(program);
+        let mut command = Command::new(program.path(&self.programs));
         command.args([&self.path, &memory.resident.to_string(), &memory.used.to_string()]);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         let before = Instant::now();
@@ -188,13 +194,45 @@ fn limit_descriptors() {
     setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS.min(hard), hard).expect("a lower limit");
 }
 
-/// This process and all that it starts run before all ordinary ones: whether that is allowed.
-pub(crate) fn go_before_others() -> bool {
-    let parameters = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the parameters live through the call.
-    let allowed = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) } == 0;
-    if !allowed {
-        println!("SKIPPED: --realtime: {}", io::Error::last_os_error());
+/// Where and when the programs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scheduling {
+    /// As everything else: what is said of a machine that is busy otherwise, is of that.
+    Usual,
+    /// Before everything else, where that is allowed.
+    First,
+    /// And on one core: what is done by whom is as certain as can be, and no core has to be woken.
+    FirstOnOneCore,
+}
+
+impl Scheduling {
+    /// For this process and all that it starts from now on: whether it is allowed to go before others.
+    pub(crate) fn apply(self) -> bool {
+        let cores: Vec<_> = (0..CpuSet::count()).filter(|core| allowed().is_set(*core).unwrap_or(false)).collect();
+        let cores = if self == Self::FirstOnOneCore { cores.split_at(cores.len() - 1).1 } else { &cores };
+        let mut set = CpuSet::new();
+        cores.iter().for_each(|core| set.set(*core).expect("a core"));
+        sched_setaffinity(Pid::from_raw(0), &set).expect("cores");
+        let first = self != Self::Usual;
+        let parameters = libc::sched_param { sched_priority: first.into() };
+        let policy = if first { libc::SCHED_FIFO } else { libc::SCHED_OTHER };
+        // SAFETY: the parameters live through the call.
+        unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) == 0 }
     }
-    allowed
+}
+
+/// The cores that this process had at first.
+fn allowed() -> CpuSet {
+    static ALLOWED: OnceLock<CpuSet> = OnceLock::new();
+    *ALLOWED.get_or_init(|| sched_getaffinity(Pid::from_raw(0)).expect("cores"))
+}
+
+impl Display for Scheduling {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Usual => "scheduled as usual",
+            Self::First => "before all other processes",
+            Self::FirstOnOneCore => "before all other processes, on one core",
+        })
+    }
 }
