@@ -127,7 +127,7 @@ impl Check<'_> {
         let double_fork = "the fastest double fork";
         self.ratio(&format!("1 GiB: call to running, {double_fork} : {handover}"), forked, running, 100.0..=f64::MAX);
         self.ratio(&format!("1 GiB: first touch, {double_fork} : {handover}"), touched, touch, 20.0..=f64::MAX);
-        // A program that has just filled 1 GiB finds nothing in the caches, whatever it does next. So does one that has given
+        // A program that has just filled 1 GiB finds nothing in the caches, whatever it does next. So does one that gave
         // it back.
         let what = format!("call to running, 1 GiB : 0 MiB, {handover}");
         self.ratio(&format!("{what}, caches as cold"), running, cold, 0.0..=2.0);
