@@ -197,10 +197,10 @@ impl Directory {
 
     /// Hands out every name that is a number. procfs reads by position, so the list may be closed while it is read.
     fn for_each_number(&self, each: &mut dyn FnMut(u32)) -> Option<()> {
-        // Aligned for the kernel's struct linux_dirent64; some 10 descriptors a call.
+        // Aligned for the kernel's struct linux_dirent64; some 8 descriptors a call.
         #[repr(align(8))]
-        struct Buffer([MaybeUninit<u8>; 240]);
-        let mut buffer = Buffer([MaybeUninit::uninit(); 240]);
+        struct Buffer([MaybeUninit<u8>; 192]);
+        let mut buffer = Buffer([MaybeUninit::uninit(); 192]);
         loop {
             let filled = uninterrupted(|| sys::getdents64(self.0, &mut buffer.0)).ok()?;
             if filled == 0 {
