@@ -10,9 +10,18 @@ use core::time::Duration;
 ///
 /// Where nobody may wait it is busy for about so long: that others have no time to end would be taken for their refusal.
 pub(crate) fn pause() {
-    const MILLISECOND: Timespec = Timespec { seconds: 0, nanoseconds: 1_000_000 };
+    pause_for(MILLISECOND);
+}
+
+/// A millisecond in nanoseconds.
+pub(crate) const MILLISECOND: u32 = 1_000_000;
+
+/// So many nanoseconds, at most a millisecond; the kernel adds some 50,000.
+pub(crate) fn pause_for(nanoseconds: u32) {
     const TURNS: u32 = 1 << 14;
-    if sys::nanosleep(&MILLISECOND).is_err() {
+    #[allow(clippy::cast_possible_wrap, reason = "a million")]
+    let time = Timespec { seconds: 0, nanoseconds: nanoseconds as core::ffi::c_long };
+    if sys::nanosleep(&time).is_err() {
         (0..TURNS).for_each(|_| hint::spin_loop());
     }
 }

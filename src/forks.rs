@@ -61,9 +61,11 @@ pub(crate) fn fork_and_leave() -> Result<(), Errno> {
 }
 
 /// 4, the end: the daemon waits until its leader is gone, which it nearly always is by now. Nothing tells an orphan that
-/// it has become one, so it looks every millisecond.
+/// it has become one, so it looks soon, then later and later, and at last every millisecond.
 pub(crate) fn outlive(leader: c_int) {
+    let mut time = 1000;
     while sys::getppid() == leader {
-        deadline::pause();
+        deadline::pause_for(time);
+        time = deadline::MILLISECOND.min(time * 2);
     }
 }

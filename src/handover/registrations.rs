@@ -4,7 +4,6 @@ use super::Obstacle;
 use super::aside;
 use super::machine;
 use crate::error::Errno;
-use crate::sys::direct as sys;
 use crate::sys::thread::{self, RobustList, SignalStack};
 use core::ffi::c_int;
 use core::ptr;
@@ -22,8 +21,10 @@ pub(super) struct Registrations {
 
 /// What the C library knows of its thread, as far as a fork changes it.
 pub(crate) struct Known {
-    /// The id, where the kernel also writes 0 at the end; NULL where there is no C library.
+    /// The library's copy of the id; NULL where there is no C library.
     tid: *mut c_int,
+    /// Where the kernel writes 0 at the thread's end; NULL where it does not.
+    end: *mut c_int,
     /// The robust mutexes that it holds; NULL where there is no such list.
     robust: (*mut RobustList, usize),
 }
@@ -83,19 +84,16 @@ impl Registrations {
 }
 
 impl Known {
-    /// Looks for it. What holds the thread's id is the C library's copy of it: so it is with glibc. musl has something
-    /// else there.
+    /// Looks for it.
     pub(crate) fn find() -> Result<Self, Obstacle> {
-        let tid = thread::tid_address().map_err(|_| Obstacle::ThreadId)?;
-        let is_id = !tid.is_null() && is_id(tid);
-        if !is_id && (cfg!(feature = "libc") || !tid.is_null()) {
-            return Err(Obstacle::ThreadId);
-        }
+        let end = thread::tid_address().map_err(|_| Obstacle::ThreadId)?;
         let robust = match thread::get_robust_list() {
             Err(Errno::ENOSYS) => (ptr::null_mut(), 0),
             list => list.map_err(|_| Obstacle::RobustMutex)?,
         };
-        Ok(Self { tid, robust })
+        let tid = if is_id(end) { end } else { id_before(robust.0) };
+        let no_library = cfg!(not(feature = "libc")) && end.is_null() && robust.0.is_null();
+        if tid.is_null() && !no_library { Err(Obstacle::ThreadId) } else { Ok(Self { tid, end, robust }) }
     }
 
     /// Whether the thread has no robust mutex, and is taking none.
@@ -119,9 +117,9 @@ impl Known {
         if !self.tid.is_null() {
             // SAFETY: the C library's copy of the id, in memory that is this process's.
             unsafe { self.tid.write(thread::gettid()) };
-            // SAFETY: it was the address before, for the thread that this one goes on as.
-            unsafe { thread::set_tid_address(self.tid) }?;
         }
+        // SAFETY: it was the address before, for the thread that this one goes on as.
+        unsafe { thread::set_tid_address(self.end) }?;
         let (list, size) = self.robust;
         // SAFETY: as above.
         if list.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(list, size) } }
@@ -138,14 +136,42 @@ impl Known {
     }
 }
 
-/// Whether that is a C library's copy of this thread's id, and nothing but that: glibc before 2.25 had a copy of the
-/// process's id after it.
-fn is_id(tid: *const c_int) -> bool {
+/// Whether that is the C library's copy of this thread's id. Up to 2.42, glibc lets the kernel write there at the end. In
+/// musl's place there is something else.
+fn is_id(place: *const c_int) -> bool {
+    if place.is_null() {
+        return false;
+    }
     // SAFETY: the kernel will write there when the thread ends, so it can be read.
-    let id = unsafe { tid.read() };
-    // SAFETY: it lies in a structure of the C library's; in musl's, too, it is not the last word.
-    let next = || unsafe { tid.wrapping_add(1).read() };
-    id == thread::gettid() && next() != sys::getpid()
+    let id = unsafe { place.read() };
+    // SAFETY: it lies within a structure of the C library's.
+    let next = unsafe { place.wrapping_add(1).read() };
+    // glibc before 2.25 has a copy of the process's id there, which nothing here could keep true.
+    id == thread::gettid() && next == 0
+}
+
+/// What stands before the list of the robust mutexes in glibc's `struct pthread` since 2.4.
+#[repr(C)]
+struct BeforeRobust {
+    tid: c_int,
+    unused: c_int,
+    previous: *const RobustList,
+}
+
+/// The C library's copy of this thread's id, found by the list of the robust mutexes; NULL if what stands there is
+/// anything else, or the thread holds one.
+fn id_before(list: *mut RobustList) -> *mut c_int {
+    const PAGE: usize = 4096;
+    let before = list.cast::<BeforeRobust>().wrapping_sub(1);
+    if list.is_null() || list.addr() % PAGE < size_of::<BeforeRobust>() {
+        return ptr::null_mut(); // not on the list's page, so it may not be there
+    }
+    // SAFETY: the C library's list of this thread.
+    let first = unsafe { (*list).first };
+    // SAFETY: on the same page. Whatever it is, it has these bits.
+    let BeforeRobust { tid, unused, previous } = unsafe { before.read() };
+    let is_glibc = ptr::eq(first, list) && ptr::eq(previous, list) && tid == thread::gettid() && unused == 0;
+    if is_glibc { before.cast::<c_int>() } else { ptr::null_mut() }
 }
 
 /// Memory that somebody else has too is not ours to hand over: other threads, a parent that has vforked, or the
