@@ -125,13 +125,25 @@ impl Known {
         if list.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(list, size) } }
     }
 
+    /// Whether there is a C library that is known: glibc.
+    #[cfg(not(feature = "libc"))]
+    pub(crate) fn has_library(&self) -> bool {
+        !self.tid.is_null()
+    }
+
     /// After a fork, in the child: what the parent's thread holds is its own, as after the C library's fork.
     #[cfg(not(feature = "libc"))]
     pub(crate) fn forget_mutexes(&self) {
         let (list, _) = self.robust;
-        if !list.is_null() {
-            // SAFETY: the C library's list of this thread, which nobody else changes.
-            unsafe { (*list).first = list };
+        if list.is_null() {
+            return;
+        }
+        // SAFETY: the C library's list of this thread, which nobody else changes.
+        unsafe { (*list).first = list };
+        let before = list.cast::<BeforeRobust>().wrapping_sub(1);
+        if ptr::eq(before.cast(), self.tid) {
+            // SAFETY: the id is there, so it is glibc's.
+            unsafe { (*before).previous = list };
         }
     }
 }
@@ -159,19 +171,36 @@ struct BeforeRobust {
 }
 
 /// The C library's copy of this thread's id, found by the list of the robust mutexes; NULL if what stands there is
-/// anything else, or the thread holds one.
+/// anything else.
 fn id_before(list: *mut RobustList) -> *mut c_int {
     const PAGE: usize = 4096;
     let before = list.cast::<BeforeRobust>().wrapping_sub(1);
     if list.is_null() || list.addr() % PAGE < size_of::<BeforeRobust>() {
         return ptr::null_mut(); // not on the list's page, so it may not be there
     }
-    // SAFETY: the C library's list of this thread.
-    let first = unsafe { (*list).first };
     // SAFETY: on the same page. Whatever it is, it has these bits.
     let BeforeRobust { tid, unused, previous } = unsafe { before.read() };
-    let is_glibc = ptr::eq(first, list) && ptr::eq(previous, list) && tid == thread::gettid() && unused == 0;
+    // SAFETY: the C library's list of this thread.
+    let is_glibc = tid == thread::gettid() && unused == 0 && ptr::eq(previous, unsafe { last(list) });
     if is_glibc { before.cast::<c_int>() } else { ptr::null_mut() }
+}
+
+/// The list's last entry: itself, if there is no other. NULL if there are more than the kernel would look at.
+///
+/// # Safety
+/// It must be the list of this thread.
+unsafe fn last(list: *const RobustList) -> *const RobustList {
+    const ROBUST_LIST_LIMIT: usize = 2048;
+    let mut entry = list;
+    for _ in 0..=ROBUST_LIST_LIMIT {
+        // SAFETY: the caller's promise; the kernel would read the same when the thread ends.
+        let next = unsafe { (*entry).first }.map_addr(|address| address & !1); // the bit says: with priority inheritance
+        if ptr::eq(next, list) {
+            return entry;
+        }
+        entry = next;
+    }
+    ptr::null()
 }
 
 /// Memory that somebody else has too is not ours to hand over: other threads, a parent that has vforked, or the
