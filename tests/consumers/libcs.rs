@@ -206,6 +206,19 @@ fn with_raw_forks_in_glibc(kit: Kit) {
     says("timer", &["the daemon's timer: refused"]);
 }
 
+/// The daemon has its caller's thread, as the C library sees it.
+pub(crate) fn what_a_c_library_knows_after_handover() {
+    for kit in kits() {
+        if kit.has_musl() {
+            continue; // its thread's id is not found: tests of what stands against handover
+        }
+        assert_ends(kit, "handover", WELL, &["way: 1", "asked"]);
+        if has_ids() {
+            assert_ends(kit, "handover root", WELL, &["way: 1", "asked"]);
+        }
+    }
+}
+
 fn with_raw_forks_in_musl(kit: Kit) {
     let says = |statement, said: &[&str]| assert_ends(kit, statement, WELL, said);
     says("atfork", &["the daemon: 0 0 0", "the caller: 0 0 0"]);
