@@ -7,8 +7,10 @@
 use super::assert_keeps_the_promise;
 use crate::harness::c::{build_once, finish, prefix, skipped, with, workshop};
 use crate::harness::{End, ROOT, Warden, is_root, run, succeed};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::thread::available_parallelism;
 use std::{env, fs};
 
@@ -19,6 +21,7 @@ struct Kit {
     compiler: &'static [&'static str],
 }
 
+/// By the names of their compilers; other releases of glibc have more options.
 const GLIBC: &[&str] = &["gcc"];
 const GLIBC_STATIC: &[&str] = &["gcc", "-static"];
 const MUSL: &[&str] = &["musl-gcc"];
@@ -40,7 +43,9 @@ impl Kit {
 
     /// A program, from one file below `tests`.
     fn program(self, source: &str) -> Command {
-        let directory = workshop().join(format!("{}-{}", self.backend, self.compiler.join("")));
+        let mut hasher = DefaultHasher::new(); // of what may be long
+        self.compiler.hash(&mut hasher);
+        let directory = workshop().join(format!("{}-{:x}", self.backend, hasher.finish()));
         let program = directory.join(source.replace(['/', '.'], "-"));
         build_once(&program, || {
             fs::create_dir_all(&directory).expect("a directory");
@@ -54,7 +59,10 @@ impl Kit {
                 "-pthread",
             ]);
             command.arg("-I").arg(prefix("raw").join("include")).arg("-o").arg(&program);
-            command.arg(Path::new(ROOT).join("tests").join(source)).arg(self.library().expect("the library"));
+            command
+                .arg(Path::new(ROOT).join("tests").join(source))
+                .arg(self.library().expect("the library"))
+                .arg("-lrt"); // glibc before 2.34
             succeed(&mut command);
         });
         Command::new(program)
@@ -65,8 +73,9 @@ impl Kit {
 fn kits() -> Vec<Kit> {
     let mut kits = Vec::new();
     let musl = Command::new("musl-gcc").arg("--version").output().is_ok();
+    let compilers = [&[GLIBC, GLIBC_STATIC, MUSL, MUSL_STATIC], other_glibcs()].concat();
     for backend in ["libc", "raw"] {
-        for compiler in [GLIBC, GLIBC_STATIC, MUSL, MUSL_STATIC] {
+        for &compiler in &compilers {
             let kit = Kit { backend, compiler };
             if kit.has_musl() && !musl {
                 skipped(&format!("{kit:?}"), "there is no musl-gcc");
@@ -78,6 +87,31 @@ fn kits() -> Vec<Kit> {
         }
     }
     kits
+}
+
+/// Compilers for the glibcs of other releases, which lie in directories of their own (`.ci/glibc`).
+fn other_glibcs() -> &'static [&'static [&'static str]] {
+    static COMPILERS: OnceLock<Vec<&[&str]>> = OnceLock::new();
+    COMPILERS.get_or_init(|| {
+        let roots = env::var_os("UNTTY_GLIBCS").unwrap_or_default();
+        env::split_paths(&roots).map(|root| &*compiler_for(&root).leak()).collect()
+    })
+}
+
+/// The program finds that glibc by itself, and so does glibc what it loads later: hence the old kind of path.
+fn compiler_for(root: &Path) -> Vec<&'static str> {
+    let machine = succeed(Command::new("gcc").arg("-print-multiarch"));
+    let [root, machine] = [root.to_str().expect("a plain name"), machine.trim_end()];
+    let [old, new] = ["lib", "usr/lib"].map(|directory| format!("{root}/{directory}/{machine}"));
+    let loader = fs::read_dir(format!("{root}/lib64")).expect("the loader's directory").next();
+    let loader = loader.expect("a loader").expect("its name").path();
+    let options = [
+        format!("--sysroot={root}"),
+        format!("-B{new}/"),
+        format!("-L{new}"),
+        format!("-Wl,--dynamic-linker={},--disable-new-dtags,-rpath,{old}:{new}", loader.display()),
+    ];
+    ["gcc"].into_iter().chain(options.map(|option| &*option.leak())).collect()
 }
 
 pub(crate) fn every_library_in_every_c_library() {
@@ -131,6 +165,11 @@ pub(crate) fn what_holds_with_raw_forks_too() {
         holds("fork", &["fork: whole", "system: 5"]);
         holds("exec", &["raise: got it"]);
         holds("threads", &["threads: whole"]);
+        if let Some(root) = kit.compiler.get(1).and_then(|option| option.strip_prefix("--sysroot=")) {
+            let package = fs::read_to_string(Path::new(root).join("unpacked")).expect("its version");
+            let (version, _) = package.split_once('-').expect("glibc, and Debian's revision");
+            holds("version", &[version]);
+        }
     }
 }
 
