@@ -23,8 +23,9 @@ pub(super) struct Registrations {
 pub(crate) struct Known {
     /// The library's copy of the id; NULL where there is no C library.
     tid: *mut c_int,
-    /// Where the kernel writes 0 at the thread's end; NULL where it does not.
+    /// Where the kernel writes 0 at the thread's end, and what is there until then; NULL where it does not.
     end: *mut c_int,
+    until_end: c_int,
     /// The robust mutexes that it holds; NULL where there is no such list.
     robust: (*mut RobustList, usize),
 }
@@ -88,12 +89,15 @@ impl Known {
     pub(crate) fn find() -> Result<Self, Obstacle> {
         let end = thread::tid_address().map_err(|_| Obstacle::ThreadId)?;
         let robust = match thread::get_robust_list() {
-            Err(Errno::ENOSYS) => (ptr::null_mut(), 0),
+            // A filter may say so of this call alone, when there is a list.
+            Err(Errno::ENOSYS) if !thread::has_robust_lists() => (ptr::null_mut(), 0),
             list => list.map_err(|_| Obstacle::RobustMutex)?,
         };
         let tid = if is_id(end) { end } else { id_before(robust.0) };
         let no_library = cfg!(not(feature = "libc")) && end.is_null() && robust.0.is_null();
-        if tid.is_null() && !no_library { Err(Obstacle::ThreadId) } else { Ok(Self { tid, end, robust }) }
+        // SAFETY: NULL, or the kernel will write there when the thread ends, so it can be read.
+        let until_end = unsafe { end.as_ref() }.copied().unwrap_or(0);
+        if tid.is_null() && !no_library { Err(Obstacle::ThreadId) } else { Ok(Self { tid, end, until_end, robust }) }
     }
 
     /// Whether the thread has no robust mutex, and is taking none.
@@ -114,6 +118,11 @@ impl Known {
 
     /// Makes this process's thread the one that the C library knows.
     pub(crate) fn take_over(&self) -> Result<(), Errno> {
+        if !self.end.is_null() {
+            // A daemon that had taken it over and has failed, has ended: glibc 2.43 has "joinable" there, and 0 is "exited".
+            // SAFETY: the C library's, in memory that is this process's.
+            unsafe { self.end.write(self.until_end) };
+        }
         if !self.tid.is_null() {
             // SAFETY: the C library's copy of the id, in memory that is this process's.
             unsafe { self.tid.write(thread::gettid()) };
@@ -225,8 +234,10 @@ const AREA: u32 = 32;
 fn leave_rseq() -> Result<(*mut u8, u32), Obstacle> {
     if let Some((area, length)) = glibc_area() {
         // SAFETY: nothing gets registered.
-        if unsafe { thread::rseq(area, length, thread::RSEQ_FLAG_UNREGISTER) }.is_ok() {
-            return Ok((area, length));
+        match unsafe { thread::rseq(area, length, thread::RSEQ_FLAG_UNREGISTER) } {
+            Ok(()) => return Ok((area, length)),
+            Err(Errno::EINVAL) => {}              // not for this thread
+            Err(_) => return Err(Obstacle::Rseq), // a filter: even ENOSYS, since glibc has registered it
         }
     }
     // Whether somebody has registered another one, its own registration tells.

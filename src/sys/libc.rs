@@ -553,8 +553,10 @@ pub fn reap_one_of_group(group: c_int) -> Result<(), Errno> {
 }
 
 fn waitid(kind: libc::idtype_t, id: c_int, options: c_int) -> Result<(), Errno> {
-    // SAFETY: for Linux, NULL means that nobody wants to know how the child has ended.
-    check(unsafe { libc::waitid(kind, id.unsigned_abs(), ptr::null_mut(), options) }).map(drop)
+    // NULL would do for Linux, but not for POSIX, nor for valgrind.
+    let mut nobody_looks = MaybeUninit::<libc::siginfo_t>::uninit();
+    // SAFETY: a siginfo_t can be written there.
+    check(unsafe { libc::waitid(kind, id.unsigned_abs(), nobody_looks.as_mut_ptr(), options) }).map(drop)
 }
 
 /// `rt_sigaction(signal, new)`: the disposition that it had.

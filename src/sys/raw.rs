@@ -499,8 +499,10 @@ pub fn reap_one_of_group(group: c_int) -> Result<(), Errno> {
 }
 
 fn waitid(kind: c_int, id: c_int, options: c_int) -> Result<(), Errno> {
-    // SAFETY: NULL means that nobody wants to know how the child has ended, or of its resource usage.
-    check(unsafe { syscall!(WAITID, kind, id, 0, options, 0) }).map(drop)
+    // NULL would do for Linux, but not for POSIX, nor for valgrind. siginfo_t has 128 bytes.
+    let mut nobody_looks = MaybeUninit::<[u64; 16]>::uninit();
+    // SAFETY: a siginfo_t can be written there; NULL means that nobody wants the resource usage.
+    check(unsafe { syscall!(WAITID, kind, id, nobody_looks.as_mut_ptr(), options, 0) }).map(drop)
 }
 
 /// `rt_sigaction(signal, new)`: the disposition that it had.

@@ -111,6 +111,13 @@ pub fn get_robust_list() -> Result<(*mut RobustList, usize), Errno> {
     Ok((head, size))
 }
 
+/// Whether the kernel has such lists at all: none has the size 0 (EINVAL).
+pub fn has_robust_lists() -> bool {
+    // SAFETY: nothing gets registered.
+    let refused = unsafe { set_robust_list(ptr::null_mut(), 0) };
+    refused != Err(Errno::ENOSYS)
+}
+
 /// `set_robust_list(head, size)`
 ///
 /// # Safety
