@@ -43,14 +43,19 @@ impl Kit {
 
     /// A program, from one file below `tests`.
     fn program(self, source: &str) -> Command {
+        Command::new(self.built(source, &[]))
+    }
+
+    /// A program or a library.
+    fn built(self, source: &str, options: &[&str]) -> PathBuf {
         let mut hasher = DefaultHasher::new(); // of what may be long
         self.compiler.hash(&mut hasher);
         let directory = workshop().join(format!("{}-{:x}", self.backend, hasher.finish()));
-        let program = directory.join(source.replace(['/', '.'], "-"));
+        let program = directory.join(source.replace(['/', '.'], "-") + &options.concat());
         build_once(&program, || {
             fs::create_dir_all(&directory).expect("a directory");
             let mut command = Command::new(self.compiler[0]);
-            command.args(&self.compiler[1..]).args([
+            command.args(&self.compiler[1..]).args(options).args([
                 "-std=c99",
                 "-pedantic",
                 "-Wall",
@@ -62,10 +67,10 @@ impl Kit {
             command
                 .arg(Path::new(ROOT).join("tests").join(source))
                 .arg(self.library().expect("the library"))
-                .arg("-lrt"); // glibc before 2.34
+                .args(["-lrt", "-ldl"]); // glibc before 2.34
             succeed(&mut command);
         });
-        Command::new(program)
+        program
     }
 }
 
@@ -200,6 +205,9 @@ fn with_the_c_librarys_forks(kit: Kit) {
     let says = |statement, said: &[&str]| assert_ends(kit, statement, WELL, said);
     says("atfork", &["the daemon: 2 0 2", "the caller: 1 1 0"]);
     says("timer", &["the daemon's timer: expired"]);
+    if !kit.compiler.contains(&"-static") {
+        assert_ends(kit, &loading(kit, "-DSECONDS=60"), WELL, &["the daemon: found it", "the caller: found it"]);
+    }
     with_what_the_c_library_knows(kit);
     // musl 1.2.3's own fork forgets that the kernel has to tell of the first thread's end.
     if !kit.has_musl() {
@@ -243,6 +251,20 @@ fn with_raw_forks_in_glibc(kit: Kit) {
     // Nobody tells it that there has been a fork.
     says("atfork", &["the daemon: 0 0 0", "the caller: 0 0 0"]);
     says("timer", &["the daemon's timer: refused"]);
+    if !kit.compiler.contains(&"-static") {
+        // The loader's lock is locked by the caller's id.
+        assert_ends(
+            kit,
+            &loading(kit, "-DSECONDS=1"),
+            (End::Exited(0), End::Killed(libc::SIGALRM)),
+            &["the caller: found it"],
+        );
+    }
+}
+
+/// The program is given the library, in which an alarm ends what hangs.
+fn loading(kit: Kit, seconds: &str) -> String {
+    format!("loading {}", kit.built("libcs/loading.c", &["-shared", "-fPIC", seconds]).display())
 }
 
 /// The daemon has its caller's thread, as the C library sees it.
