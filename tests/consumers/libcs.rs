@@ -99,7 +99,8 @@ fn other_glibcs() -> &'static [&'static [&'static str]] {
     static COMPILERS: OnceLock<Vec<&[&str]>> = OnceLock::new();
     COMPILERS.get_or_init(|| {
         let roots = env::var_os("UNTTY_GLIBCS").unwrap_or_default();
-        env::split_paths(&roots).map(|root| &*compiler_for(&root).leak()).collect()
+        let roots = env::split_paths(&roots).filter(|root| !root.as_os_str().is_empty());
+        roots.map(|root| &*compiler_for(&root).leak()).collect()
     })
 }
 
