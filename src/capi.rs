@@ -331,7 +331,7 @@ pub unsafe extern "C" fn untty_notify(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn untty_way(handle: *const untty_handle) -> c_int {
     // SAFETY: NULL or valid, and only read.
-    unsafe { load(handle.cast_mut()) }.map_or(-1, |(_, ours)| ours.way().number())
+    unsafe { load(handle.cast_mut()) }.map_or(-1, |(_, ours)| ours.way)
 }
 
 /// There will be no daemon: ends this process with _exit, and the waiting caller with that exit status, 1 to 255.
@@ -533,7 +533,7 @@ const HANDLE_IS_FILLED: i32 = 0x7574_7479;
 impl untty_handle {
     fn of(ours: &Handle) -> Self {
         let [report, supervisor, ready_fd, pid_file] = ours.descriptors();
-        let (ready, way) = (i32::from(ours.is_ready()), ours.way().number());
+        let (ready, way) = (i32::from(ours.is_ready()), ours.way);
         Self { private_members: [report, HANDLE_IS_FILLED, supervisor, ready_fd, pid_file, ready, way, 0] }
     }
 }
@@ -550,7 +550,7 @@ unsafe fn load<'a>(handle: *mut untty_handle) -> Result<(&'a mut untty_handle, H
         return Err(Errno::EINVAL);
     }
     let mut ours = Handle::from_descriptors([report, supervisor, ready_fd, pid_file]);
-    (ours.ready, ours.way) = (ready != 0, Way::from_number(way));
+    (ours.ready, ours.way) = (ready != 0, way);
     Ok((handle, ours))
 }
 

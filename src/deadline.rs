@@ -16,7 +16,7 @@ pub(crate) fn pause() {
 /// A millisecond in nanoseconds.
 pub(crate) const MILLISECOND: u32 = 1_000_000;
 
-/// So many nanoseconds, at most a millisecond; the kernel adds some 50,000.
+/// So many nanoseconds, some milliseconds at most; the kernel adds some 50,000.
 pub(crate) fn pause_for(nanoseconds: u32) {
     const TURNS: u32 = 1 << 14;
     #[allow(clippy::cast_possible_wrap, reason = "a million")]

@@ -13,16 +13,15 @@ pub(crate) fn refuse_process_1() -> Result<(), Errno> {
 
 /// 2 and 4: 0 in the child, the child in the parent.
 pub(crate) fn fork() -> Result<c_int, Errno> {
+    // There may be a C library all the same.
     #[cfg(all(untty_handover, not(feature = "libc")))]
-    let known = handover::Known::find();
+    let known = handover::Known::before_fork();
     // SAFETY: until the daemon's program goes on, the child makes only async-signal-safe calls; after that, the
     // entries' contracts hold.
     let child = unsafe { sys::fork() };
     #[cfg(all(untty_handover, not(feature = "libc")))]
-    if let (Ok(known), Ok(0)) = (known, child) {
-        // There may be a C library all the same, which would have done this. Ignored, as glibc does.
-        known.forget_mutexes();
-        let _ = known.take_over();
+    if child == Ok(0) {
+        known.take_over_without_mutexes();
     }
     child
 }
@@ -32,6 +31,7 @@ pub(crate) fn fork() -> Result<c_int, Errno> {
 ///
 /// # Safety
 /// With `aside`, as for [`handover::part`].
+#[inline(always)] // less stack
 pub(crate) unsafe fn part<P: Parting>(aside: Option<Aside>, state: &mut P::State) -> Result<bool, Errno> {
     if let Some(aside) = aside {
         // SAFETY: the caller's promise.
@@ -66,6 +66,8 @@ pub(crate) fn outlive(leader: c_int) {
     let mut time = 1000;
     while sys::getppid() == leader {
         deadline::pause_for(time);
-        time = deadline::MILLISECOND.min(time * 2);
+        if time < deadline::MILLISECOND {
+            time *= 2;
+        }
     }
 }

@@ -38,13 +38,13 @@ pub struct Handle {
     pub(crate) pid_file: c_int,
     /// Whether that was said.
     pub(crate) ready: bool,
-    pub(crate) way: Way,
+    /// The way's number.
+    pub(crate) way: c_int,
 }
 
 impl Handle {
     #[cfg(feature = "capi")]
-    pub(crate) const NONE: Self =
-        Self { report: -1, supervisor: -1, ready_fd: -1, pid_file: -1, ready: false, way: Way::Forks };
+    pub(crate) const NONE: Self = Self { report: -1, supervisor: -1, ready_fd: -1, pid_file: -1, ready: false, way: 0 };
 
     /// `ready()`—the daemon is ready: the caller tells the supervisor, if there is one, and exits 0 or returns.
     ///
@@ -77,7 +77,7 @@ impl Handle {
         self.ready = true;
         let reporter = Reporter::take(mem::replace(&mut self.report, -1));
         reporter.tell_quietly(Message::new(Message::READY, sys::getpid()))?;
-        if self.supervisor >= 0 || self.way == Way::Handover {
+        if self.supervisor >= 0 || self.way == Way::Handover.number() {
             // The supervisor listens to this process only when the caller, which then goes, has told of it. And with
             // handover the caller is in this memory until it goes.
             reporter.until_nobody_listens();
@@ -144,8 +144,8 @@ impl Handle {
 
     /// How the daemon came to be.
     #[must_use]
-    pub const fn way(&self) -> Way {
-        self.way
+    pub fn way(&self) -> Way {
+        Way::from_number(self.way)
     }
 
     #[cfg(feature = "capi")]

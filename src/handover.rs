@@ -1,4 +1,5 @@
 //! Handover: the daemon takes the caller's memory over, instead of getting a copy.
+//! Why that may be done: src/handover/rationale.md, in the documentation as `handover_rationale`.
 
 #[cfg(untty_handover)]
 mod aside;
@@ -67,7 +68,6 @@ pub enum Obstacle {
 
 impl Way {
     /// Every obstacle.
-    #[cfg(feature = "capi")]
     const OBSTACLES: [Obstacle; 9] = [
         Obstacle::Unsupported,
         Obstacle::Returns,
@@ -81,7 +81,6 @@ impl Way {
     ];
 
     /// Its number in C.
-    #[cfg(feature = "capi")]
     pub(crate) const fn number(self) -> i32 {
         match self {
             Self::Forks => 0,
@@ -91,7 +90,6 @@ impl Way {
     }
 
     /// The way with that number.
-    #[cfg(feature = "capi")]
     pub(crate) fn from_number(number: i32) -> Self {
         let obstacle = Self::OBSTACLES.into_iter().find(|obstacle| *obstacle as i32 == number);
         match (number, obstacle) {

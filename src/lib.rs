@@ -113,6 +113,9 @@ mod sequence;
 mod signals;
 mod stdio;
 mod supervisor;
+#[cfg(doc)]
+#[doc = include_str!("handover/rationale.md")]
+pub mod handover_rationale {}
 /// Hidden, not public, as [`sys`] is.
 #[doc(hidden)]
 #[allow(unreachable_pub, reason = "for the command in this package")]

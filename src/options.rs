@@ -264,7 +264,8 @@ impl<'a> Daemon<'a> {
     /// is: nothing is copied, no page faults afterwards, no memory has to be there twice, and what was locked
     /// (`mlock(2)`) stays locked.
     ///
-    /// Where that cannot be, two forks are made as always; [`Handle::way`](crate::Handle::way) tells.
+    /// Where that cannot be, two forks are made as always; [`Handle::way`](crate::Handle::way) tells. The
+    /// [rationale](crate::handover_rationale) says why it may be done, what else survives, and what it is not for.
     ///
     /// Until the daemon's program goes on, a failure is returned in the caller as always. From then on the caller
     /// cannot return, since its stack is the daemon's. If the daemon fails before it is ready, the caller exits: with the

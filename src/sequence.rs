@@ -8,7 +8,7 @@ use crate::fds::{self, Fd};
 use crate::forks;
 use crate::handle::{Handle, Process};
 use crate::handover::{self, Aside, Obstacle, Parting, Way};
-use crate::options::{Daemon, LateFailure};
+use crate::options::Daemon;
 use crate::pid_file::{self, PidFile};
 use crate::readiness::{self, Awaited, Promise, Readiness};
 use crate::report::{self, DEAD, Listener, Message, Outcome, Reporter};
@@ -46,7 +46,6 @@ struct Start<'a, A> {
     /// Whether the daemon has said that it is ready.
     is_ready: bool,
     way: Way,
-    on_late_failure: Option<LateFailure>,
     /// The caller's signal mask.
     mask: SignalSet,
     /// The report pipe: the caller's end; the leader's and the daemon's.
@@ -158,7 +157,6 @@ impl<'a, A: After> Start<'a, A> {
             leader: 0,
             is_ready: false,
             way: Way::Forks,
-            on_late_failure: daemon.on_late_failure,
             mask: 0,
             listener: None,
             reporter: None,
@@ -243,6 +241,7 @@ impl<'a, A: After> Start<'a, A> {
         handover::prepare()?;
         // What the caller will want to know when the daemon's program has its memory.
         self.pid_file.iter_mut().for_each(PidFile::keep_path);
+        handover::keep_hook(self.daemon.on_late_failure);
         self.way = Way::Handover;
         // SAFETY: `prepare` has found nobody else; the caller waits with `sys::direct` alone, and leaves this process if
         // the daemon has gone on (`leave_the_memory`).
@@ -277,7 +276,9 @@ impl<'a, A: After> Start<'a, A> {
     fn leave_the_memory(&mut self) {
         let is_ready = matches!(self.outcome, Ok(Outcome::Ready(_)));
         if A::EXECUTES && is_ready {
-            return; // the program has a memory of its own
+            // The program has a memory of its own; a leader that could not be ended, stays aside.
+            let _ = handover::is_alone();
+            return;
         }
         let is_alone = !is_ready && handover::is_alone();
         if is_alone && !handover::has_gone_on() {
@@ -289,17 +290,13 @@ impl<'a, A: After> Start<'a, A> {
         let status = match self.outcome {
             Ok(Outcome::Ready(_)) => 0,
             Ok(Outcome::GaveUp(status)) => status,
-            Err(error) if is_alone => self.tell_late(error),
+            Err(error) if is_alone => {
+                handover::tell_late(error);
+                1
+            }
             Ok(Outcome::Lives) | Err(_) => 1,
         };
         direct::exit(status)
-    }
-
-    /// Whom the daemon has left its memory; its exit status.
-    fn tell_late(&self, error: Error) -> c_int {
-        handover::take_back();
-        self.on_late_failure.inspect(|hook| hook.call(error));
-        1
     }
 
     /// The leader, and the daemon that it forks: 3 to 12. An error is the end of either.
@@ -484,7 +481,7 @@ impl<'a, A: After> Start<'a, A> {
         let supervisor = self.supervisor.take().map_or(-1, Fd::leave_open);
         let ready_fd = self.daemon.ready_fd.filter(|_| !self.is_ready).unwrap_or(-1);
         let report = self.reporter.take().filter(|_| !self.is_ready).map_or(-1, Reporter::leave_open);
-        Handle { report, supervisor, ready_fd, ready: self.is_ready, way: self.way, pid_file: -1 }
+        Handle { report, supervisor, ready_fd, ready: self.is_ready, way: self.way.number(), pid_file: -1 }
     }
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn reset() -> Result<(), Error> {
 /// glibc's are 32 and 33.
 fn the_librarys() -> SignalSet {
     #[cfg(all(untty_handover, not(feature = "libc")))]
-    if crate::handover::Known::find().is_ok_and(|known| known.has_library()) {
+    if crate::handover::Known::before_fork().has_library() {
         return only(32) | only(33);
     }
     reserved_signals()

@@ -4,7 +4,8 @@ use super::machine;
 use super::registrations::{self, Registrations};
 use super::{Obstacle, Parting};
 use crate::deadline;
-use crate::error::Errno;
+use crate::error::{Errno, Error};
+use crate::options::LateFailure;
 use crate::report::GRACE_MILLISECONDS;
 use crate::signals;
 use core::cell::UnsafeCell;
@@ -35,6 +36,7 @@ impl<const SIZE: usize> Stack<SIZE> {
 struct Shared {
     registrations: UnsafeCell<MaybeUninit<Registrations>>,
     path: UnsafeCell<[u8; PATH_MAX]>,
+    hook: UnsafeCell<MaybeUninit<Option<LateFailure>>>,
 }
 
 // SAFETY: as for the stacks.
@@ -44,8 +46,11 @@ const PATH_MAX: usize = 4096;
 
 static CALLERS: Stack<{ 12 << 10 }> = Stack::new();
 static LEADERS: Stack<{ 4 << 10 }> = Stack::new();
-static SHARED: Shared =
-    Shared { registrations: UnsafeCell::new(MaybeUninit::uninit()), path: UnsafeCell::new([0; PATH_MAX]) };
+static SHARED: Shared = Shared {
+    registrations: UnsafeCell::new(MaybeUninit::uninit()),
+    path: UnsafeCell::new([0; PATH_MAX]),
+    hook: UnsafeCell::new(MaybeUninit::uninit()),
+};
 static HAS_GONE_ON: AtomicBool = AtomicBool::new(false);
 
 /// Whose stack.
@@ -98,6 +103,21 @@ pub(crate) fn keep_path(path: &CStr) -> Option<&'static CStr> {
     // SAFETY: nobody writes there while anybody has this.
     let kept = unsafe { &*SHARED.path.get() };
     CStr::from_bytes_until_nul(kept).ok()
+}
+
+/// Whom to tell of a failure that comes too late to be returned.
+pub(crate) fn keep_hook(hook: Option<LateFailure>) {
+    // SAFETY: this process is alone with its memory.
+    unsafe { SHARED.hook.get().write(MaybeUninit::new(hook)) };
+}
+
+/// Tells that, in a caller that has its memory again.
+pub(crate) fn tell_late(error: Error) {
+    take_back();
+    // SAFETY: it was kept before the clone.
+    if let Some(hook) = unsafe { SHARED.hook.get().cast::<Option<LateFailure>>().read() } {
+        hook.call(error);
+    }
 }
 
 /// Whether the daemon's program goes on, with the memory.

@@ -19,15 +19,15 @@ pub(super) struct Registrations {
     dumpable: c_int,
 }
 
-/// What the C library knows of its thread, as far as a fork changes it.
+/// What the C library knows of its thread, as far as a fork changes it; NULL where there is none of it.
 pub(crate) struct Known {
-    /// The library's copy of the id; NULL where there is no C library.
+    /// Its copy of the id.
     tid: *mut c_int,
-    /// Where the kernel writes 0 at the thread's end, and what is there until then; NULL where it does not.
+    /// Where the kernel writes 0 at the thread's end, and what is there until then.
     end: *mut c_int,
     until_end: c_int,
-    /// The robust mutexes that it holds; NULL where there is no such list.
-    robust: (*mut RobustList, usize),
+    /// The robust mutexes that the thread holds.
+    robust: *mut RobustList,
 }
 
 impl Registrations {
@@ -39,9 +39,6 @@ impl Registrations {
         refuse_shadow_stack()?;
         refuse_company()?;
         let known = Known::find()?;
-        if !known.holds_nothing() {
-            return Err(Obstacle::RobustMutex);
-        }
         let signal_stack = thread::signal_stack().map_err(|_| Obstacle::Clone)?;
         let dumpable = thread::dumpable().map_err(|_| Obstacle::Clone)?;
         Ok(Self { known, rseq: (ptr::null_mut(), 0), signal_stack, dumpable })
@@ -59,10 +56,11 @@ impl Registrations {
 
     /// Makes this process's thread the one that the C library knows.
     pub(super) fn take_over(&self) -> Result<(), Errno> {
-        self.known.take_over()?;
+        let known = self.known.take_over();
         let (area, length) = self.rseq;
         // SAFETY: it was registered before, for the thread that this one goes on as.
-        if area.is_null() { Ok(()) } else { unsafe { thread::rseq(area, length, 0) } }
+        let rseq = if area.is_null() { Ok(()) } else { unsafe { thread::rseq(area, length, 0) } };
+        known.and(rseq) // all that can be, whatever fails
     }
 
     /// In the caller, when it has its memory again.
@@ -85,131 +83,118 @@ impl Registrations {
 }
 
 impl Known {
-    /// Looks for it.
-    pub(crate) fn find() -> Result<Self, Obstacle> {
-        let end = thread::tid_address().map_err(|_| Obstacle::ThreadId)?;
-        let robust = match thread::get_robust_list() {
-            // A filter may say so of this call alone, when there is a list.
-            Err(Errno::ENOSYS) if !thread::has_robust_lists() => (ptr::null_mut(), 0),
-            list => list.map_err(|_| Obstacle::RobustMutex)?,
-        };
-        let tid = if is_id(end) { end } else { id_before(robust.0) };
-        let no_library = cfg!(not(feature = "libc")) && end.is_null() && robust.0.is_null();
+    const NONE: Self = Self { tid: ptr::null_mut(), end: ptr::null_mut(), until_end: 0, robust: ptr::null_mut() };
+
+    /// Looks for it, in a thread that is to be handed over.
+    fn find() -> Result<Self, Obstacle> {
+        let mut known = Self::NONE;
+        let (end, robust) = known.look();
+        // A filter may say that there is no such call, when there is a list.
+        if robust.is_err() && (robust != Err(Errno::ENOSYS) || thread::has_robust_lists()) || !known.holds_nothing() {
+            return Err(Obstacle::RobustMutex);
+        }
         // SAFETY: NULL, or the kernel will write there when the thread ends, so it can be read.
-        let until_end = unsafe { end.as_ref() }.copied().unwrap_or(0);
-        if tid.is_null() && !no_library { Err(Obstacle::ThreadId) } else { Ok(Self { tid, end, until_end, robust }) }
+        known.until_end = unsafe { known.end.as_ref() }.copied().unwrap_or(0);
+        let no_library = cfg!(not(feature = "libc")) && known.end.is_null() && known.robust.is_null();
+        if end.is_err() || !known.has_library() && !no_library { Err(Obstacle::ThreadId) } else { Ok(known) }
+    }
+
+    /// The same before a fork that nobody tells the C library of; as much as there is to be had.
+    #[cfg(not(feature = "libc"))]
+    pub(crate) fn before_fork() -> Self {
+        let mut known = Self::NONE;
+        let _ = known.look();
+        known
+    }
+
+    /// Up to 2.42, glibc's copy of the id is where it lets the kernel write at the end; in all versions it is before the
+    /// list.
+    fn look(&mut self) -> (Result<(), Errno>, Result<(), Errno>) {
+        let asked = (thread::tid_address(&mut self.end), thread::robust_list(&mut self.robust));
+        for place in [self.end, before(self.robust).cast()] {
+            if is_id(place) {
+                self.tid = place;
+            }
+        }
+        asked
+    }
+
+    /// Whether there is a C library that is known: glibc.
+    pub(crate) fn has_library(&self) -> bool {
+        !self.tid.is_null()
     }
 
     /// Whether the thread has no robust mutex, and is taking none.
     fn holds_nothing(&self) -> bool {
-        let (list, _) = self.robust;
         // SAFETY: NULL, or the C library's list of this thread, which nobody else changes.
-        unsafe { list.as_ref() }.is_none_or(|head| ptr::eq(head.first, list) && head.pending.is_null())
+        unsafe { self.robust.as_ref() }.is_none_or(|list| ptr::eq(list.first, list) && list.pending.is_null())
     }
 
     /// The kernel shall do nothing when this thread ends.
     fn leave(&self) -> Result<(), Errno> {
         // SAFETY: NULL is none.
         unsafe { thread::set_tid_address(ptr::null_mut()) }?;
-        let (list, size) = self.robust;
         // SAFETY: as above.
-        if list.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(ptr::null_mut(), size) } }
+        if self.robust.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(ptr::null_mut()) } }
     }
 
     /// Makes this process's thread the one that the C library knows.
     pub(crate) fn take_over(&self) -> Result<(), Errno> {
-        if !self.end.is_null() {
-            // A daemon that had taken it over and has failed, has ended: glibc 2.43 has "joinable" there, and 0 is "exited".
-            // SAFETY: the C library's, in memory that is this process's.
-            unsafe { self.end.write(self.until_end) };
-        }
-        if !self.tid.is_null() {
-            // SAFETY: the C library's copy of the id, in memory that is this process's.
-            unsafe { self.tid.write(thread::gettid()) };
-        }
+        // A daemon that had taken it over and has failed, has ended: glibc 2.43 has "joinable" there, and 0 is "exited".
+        // SAFETY: NULL, or the C library's, in memory that is this process's.
+        unsafe { self.end.as_mut() }.into_iter().for_each(|end| *end = self.until_end);
+        // SAFETY: as above: its copy of the id.
+        unsafe { self.tid.as_mut() }.into_iter().for_each(|tid| *tid = thread::gettid());
         // SAFETY: it was the address before, for the thread that this one goes on as.
-        unsafe { thread::set_tid_address(self.end) }?;
-        let (list, size) = self.robust;
+        let end = unsafe { thread::set_tid_address(self.end) };
         // SAFETY: as above.
-        if list.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(list, size) } }
+        end.and(if self.robust.is_null() { Ok(()) } else { unsafe { thread::set_robust_list(self.robust) } })
     }
 
-    /// Whether there is a C library that is known: glibc.
+    /// After a fork, in the child: the same, but what the parent's thread holds is its own, as after the C library's fork.
     #[cfg(not(feature = "libc"))]
-    pub(crate) fn has_library(&self) -> bool {
-        !self.tid.is_null()
-    }
-
-    /// After a fork, in the child: what the parent's thread holds is its own, as after the C library's fork.
-    #[cfg(not(feature = "libc"))]
-    pub(crate) fn forget_mutexes(&self) {
-        let (list, _) = self.robust;
-        if list.is_null() {
-            return;
-        }
+    pub(crate) fn take_over_without_mutexes(&self) {
+        // SAFETY: NULL, or the C library's, in memory that is this process's.
+        let Some(tid) = (unsafe { self.tid.as_mut() }) else { return };
+        *tid = thread::gettid();
         // SAFETY: the C library's list of this thread, which nobody else changes.
-        unsafe { (*list).first = list };
-        let before = list.cast::<BeforeRobust>().wrapping_sub(1);
-        if ptr::eq(before.cast(), self.tid) {
-            // SAFETY: the id is there, so it is glibc's.
-            unsafe { (*before).previous = list };
+        if let Some(list) = unsafe { self.robust.as_mut() } {
+            list.first = self.robust;
+            // SAFETY: what stands before the list in the same structure.
+            unsafe { (*before(self.robust)).last = self.robust };
         }
+        // Ignored, as glibc does.
+        // SAFETY: both were it before, for the thread that this one goes on as.
+        let _ = unsafe { thread::set_tid_address(self.end) };
+        // SAFETY: as above.
+        let _ = unsafe { thread::set_robust_list(self.robust) };
     }
 }
 
-/// Whether that is the C library's copy of this thread's id. Up to 2.42, glibc lets the kernel write there at the end. In
-/// musl's place there is something else.
+/// Whether that is the C library's copy of this thread's id. In musl's places there is something else. glibc before 2.25
+/// has a copy of the process's id after it, which nothing here could keep true.
+///
+/// The second place is believed to be there only if it is on the page of what follows it: 16 bytes on.
 fn is_id(place: *const c_int) -> bool {
-    if place.is_null() {
-        return false;
-    }
-    // SAFETY: the kernel will write there when the thread ends, so it can be read.
-    let id = unsafe { place.read() };
-    // SAFETY: it lies within a structure of the C library's.
-    let next = unsafe { place.wrapping_add(1).read() };
-    // glibc before 2.25 has a copy of the process's id there, which nothing here could keep true.
-    id == thread::gettid() && next == 0
+    const PAGE: usize = 4096;
+    const LAST: usize = PAGE - 2 * size_of::<BeforeRobust>();
+    // Neither NULL nor what is before a NULL.
+    let is_place = place.addr().wrapping_sub(1) % PAGE < LAST;
+    // SAFETY: within a structure of the C library's that is longer than that.
+    is_place && unsafe { place.cast::<[c_int; 2]>().read() } == [thread::gettid(), 0]
 }
 
-/// What stands before the list of the robust mutexes in glibc's `struct pthread` since 2.4.
+/// What stands before the list of the robust mutexes in glibc's `struct pthread`, since 2.4.
 #[repr(C)]
 struct BeforeRobust {
     tid: c_int,
     unused: c_int,
-    previous: *const RobustList,
+    last: *const RobustList,
 }
 
-/// The C library's copy of this thread's id, found by the list of the robust mutexes; NULL if what stands there is
-/// anything else.
-fn id_before(list: *mut RobustList) -> *mut c_int {
-    const PAGE: usize = 4096;
-    let before = list.cast::<BeforeRobust>().wrapping_sub(1);
-    if list.is_null() || list.addr() % PAGE < size_of::<BeforeRobust>() {
-        return ptr::null_mut(); // not on the list's page, so it may not be there
-    }
-    // SAFETY: on the same page. Whatever it is, it has these bits.
-    let BeforeRobust { tid, unused, previous } = unsafe { before.read() };
-    // SAFETY: the C library's list of this thread.
-    let is_glibc = tid == thread::gettid() && unused == 0 && ptr::eq(previous, unsafe { last(list) });
-    if is_glibc { before.cast::<c_int>() } else { ptr::null_mut() }
-}
-
-/// The list's last entry: itself, if there is no other. NULL if there are more than the kernel would look at.
-///
-/// # Safety
-/// It must be the list of this thread.
-unsafe fn last(list: *const RobustList) -> *const RobustList {
-    const ROBUST_LIST_LIMIT: usize = 2048;
-    let mut entry = list;
-    for _ in 0..=ROBUST_LIST_LIMIT {
-        // SAFETY: the caller's promise; the kernel would read the same when the thread ends.
-        let next = unsafe { (*entry).first }.map_addr(|address| address & !1); // the bit says: with priority inheritance
-        if ptr::eq(next, list) {
-            return entry;
-        }
-        entry = next;
-    }
-    ptr::null()
+/// That, where there is a glibc.
+fn before(list: *mut RobustList) -> *mut BeforeRobust {
+    list.cast::<BeforeRobust>().wrapping_sub(1)
 }
 
 /// Memory that somebody else has too is not ours to hand over: other threads, a parent that has vforked, or the

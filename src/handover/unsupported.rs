@@ -1,7 +1,8 @@
 //! Where nobody has written it: always an obstacle.
 
 use super::{Obstacle, Parting};
-use crate::error::Errno;
+use crate::error::{Errno, Error};
+use crate::options::LateFailure;
 use core::ffi::CStr;
 
 #[derive(Clone, Copy)]
@@ -23,6 +24,10 @@ pub(crate) fn take_back() {}
 pub(crate) fn keep_path(_: &CStr) -> Option<&'static CStr> {
     None
 }
+
+pub(crate) fn keep_hook(_: Option<LateFailure>) {}
+
+pub(crate) fn tell_late(_: Error) {}
 
 pub(crate) fn has_gone_on() -> bool {
     false

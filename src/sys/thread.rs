@@ -69,17 +69,16 @@ pub fn unshare_memory() -> Result<(), Errno> {
 }
 
 /// `gettid()`
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the kernel's result is an int")]
 pub fn gettid() -> c_int {
     // SAFETY: takes no pointers and cannot fail.
-    check(unsafe { syscall!(GETTID) }).unwrap_or(0)
+    unsafe { syscall!(GETTID) as c_int }
 }
 
 /// `prctl(PR_GET_TID_ADDRESS)`: where the kernel writes 0 when the thread ends.
-pub fn tid_address() -> Result<*mut c_int, Errno> {
-    let mut address = ptr::null_mut::<c_int>();
+pub fn tid_address(address: &mut *mut c_int) -> Result<(), Errno> {
     // SAFETY: a pointer can be written there.
-    check(unsafe { syscall!(PRCTL, PR_GET_TID_ADDRESS, &raw mut address, 0, 0, 0) })?;
-    Ok(address)
+    check(unsafe { syscall!(PRCTL, PR_GET_TID_ADDRESS, ptr::from_mut(address), 0, 0, 0) }).map(drop)
 }
 
 /// `prctl(PR_GET_DUMPABLE)`
@@ -103,28 +102,27 @@ pub unsafe fn set_tid_address(address: *mut c_int) -> Result<(), Errno> {
     check(unsafe { syscall!(SET_TID_ADDRESS, address) }).map(drop)
 }
 
-/// `get_robust_list(0)`: its head and its size.
-pub fn get_robust_list() -> Result<(*mut RobustList, usize), Errno> {
-    let (mut head, mut size) = (ptr::null_mut::<RobustList>(), 0_usize);
+/// `get_robust_list(0)`
+pub fn robust_list(head: &mut *mut RobustList) -> Result<(), Errno> {
+    let mut size = 0_usize;
     // SAFETY: a pointer and a size can be written there.
-    check(unsafe { syscall!(GET_ROBUST_LIST, 0, &raw mut head, &raw mut size) })?;
-    Ok((head, size))
+    check(unsafe { syscall!(GET_ROBUST_LIST, 0, ptr::from_mut(head), &raw mut size) }).map(drop)
 }
 
 /// Whether the kernel has such lists at all: none has the size 0 (EINVAL).
 pub fn has_robust_lists() -> bool {
+    let none = ptr::null_mut::<RobustList>();
     // SAFETY: nothing gets registered.
-    let refused = unsafe { set_robust_list(ptr::null_mut(), 0) };
-    refused != Err(Errno::ENOSYS)
+    check(unsafe { syscall!(SET_ROBUST_LIST, none, 0) }) != Err(Errno::ENOSYS)
 }
 
-/// `set_robust_list(head, size)`
+/// `set_robust_list(head, sizeof *head)`
 ///
 /// # Safety
 /// NULL, or a list that is one until the thread ends.
-pub unsafe fn set_robust_list(head: *mut RobustList, size: usize) -> Result<(), Errno> {
+pub unsafe fn set_robust_list(head: *mut RobustList) -> Result<(), Errno> {
     // SAFETY: the caller's promise.
-    check(unsafe { syscall!(SET_ROBUST_LIST, head, size) }).map(drop)
+    check(unsafe { syscall!(SET_ROBUST_LIST, head, size_of::<RobustList>()) }).map(drop)
 }
 
 /// `rseq(area, length, flags, signature)`

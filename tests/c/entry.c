@@ -6,10 +6,14 @@
 #include <unistd.h>
 #include <untty.h>
 
-enum { MAGIC = 0x756e7474, BEGIN = 1, DAEMON, RETURNED, FAILED };
+enum { MAGIC = 0x756e7474, BEGIN = 1, DAEMON, RETURNED, FAILED, END, LATE };
 
 static void say(long word, long first, long second) {
     prctl(MAGIC, word, first, second, 0L);
+}
+
+static void too_late(const struct untty_error *error) {
+    say(LATE, error->step, error->errnum);
 }
 
 static void rest(void) {
@@ -27,6 +31,8 @@ int main(int argc, char **argv) {
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "return") == 0)
             options.flags |= UNTTY_RETURN_IN_CALLER;
+        else if (strcmp(argv[i], "handover") == 0)
+            options.flags |= UNTTY_HANDOVER;
         else if (strcmp(argv[i], "deadline") == 0)
             options.deadline_ms = 2000;
         else if (strcmp(argv[i], "handle") == 0)
@@ -34,6 +40,7 @@ int main(int argc, char **argv) {
         else if (strcmp(argv[i], "pid") == 0 && i + 1 < argc)
             options.pid_file = argv[++i];
     }
+    options.on_late_failure = too_late;
     say(BEGIN, 0, 0);
     if (strcmp(argv[1], "daemon") == 0) {
         result = untty_daemon(0, 0);

@@ -32,6 +32,10 @@ pub mod marker {
     pub const RETURNED: c_long = 3;
     /// The call has failed in the caller: step and errno.
     pub const FAILED: c_long = 4;
+    /// From here on, calls do not count any more.
+    pub const END: c_long = 5;
+    /// The caller, which cannot return, has been told of a failure and is about to exit: step and errno.
+    pub const LATE: c_long = 6;
 
     /// The word and its arguments, if that call is one.
     pub fn of(number: c_long, arguments: &[u64; 6]) -> Option<(c_long, [i32; 2])> {
@@ -220,6 +224,8 @@ pub struct Record {
     pub present: Vec<Present>,
     /// Who is dead, how, and whether it had executed a program.
     pub dead: Vec<(Role, i32, End, bool)>,
+    /// What the caller was told when it could not return any more: step and errno.
+    pub late: Option<(i32, i32)>,
     /// Every counted call of every process.
     pub made: BTreeMap<Role, Vec<Made>>,
     /// Whether the fault was met where it was expected.
@@ -306,6 +312,7 @@ pub fn run(program: &Program<'_>, fault: Option<&Fault>, verbose: bool, at_rest:
         outcome: Outcome::Hangs,
         present: vec![],
         dead: vec![],
+        late: None,
         made: BTreeMap::new(),
         fired: false,
         before: None,
@@ -628,6 +635,14 @@ impl Injector<'_> {
         self.tell(pid, || format!("says {word} {values:?}"));
         if word == marker::BEGIN {
             self.begin(pid);
+            return resume(pid, 0);
+        }
+        if word == marker::END {
+            self.begun = false;
+            return resume(pid, 0);
+        }
+        if word == marker::LATE {
+            self.record.late = (pid == self.caller).then_some((values[0], values[1]));
             return resume(pid, 0);
         }
         if pid == self.caller && (word == marker::RETURNED || word == marker::FAILED) {

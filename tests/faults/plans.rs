@@ -24,6 +24,8 @@ pub struct Plan {
     /// The caller's parent looks like runit, and the caller becomes the daemon itself.
     pub in_place: bool,
     pub is_command: bool,
+    /// The daemon takes its caller's memory over.
+    pub handover: bool,
     /// Nothing is known of what it should be, but by what it is.
     pub is_peer: bool,
     /// What the daemon must be, as far as it is not what it is by default.
@@ -46,6 +48,7 @@ impl Plan {
             supervisor: false,
             in_place: false,
             is_command: begin == Begin::Entry,
+            handover: false,
             is_peer: false,
             expected: vec![],
             open: vec![],
@@ -99,6 +102,10 @@ impl Plan {
 
     fn forbid(self, call: i64) -> Self {
         self.with(|plan| plan.forbidden.push((call, libc::ENOSYS)))
+    }
+
+    fn handover(self) -> Self {
+        self.with(|plan| plan.handover = true)
     }
 
     fn called(self, name: &str) -> Self {
@@ -189,6 +196,15 @@ pub fn all() -> Vec<Plan> {
             .with(|plan| plan.open.extend([5, 21])),
         Plan::c("detach pid {S}/pid"),
         Plan::c("detach return deadline handle").deadline(),
+        Plan::c("detach handover").handover(),
+        Plan::c("detach handover deadline handle pid {S}/pid").handover().deadline(),
+        Plan::rust(&["handover", "deadline 2000", "no_zombies", "stdout file {S}/log"])
+            .handover()
+            .deadline()
+            .expect("fd 1", "{S}/log 0502001"),
+        Plan::rust(&["handover", "return", "spawn {PARK}"]).handover(),
+        // The leader watches, aside.
+        Plan::rust(&["handover", "return", "newline 7", "deadline 2000", "spawn {PARK} -R 7"]).handover().deadline(),
         Plan::c("detach return").called("c, closing by /proc").forbid(libc::SYS_close_range),
     ];
     if harness::is_root() {

@@ -226,6 +226,17 @@ impl Reference {
         if !strange.is_empty() {
             faults.push(format!("descriptors {strange:?} are open"));
         }
+        // Both forks are clones that share the memory.
+        let shares = |role: &str| {
+            let made = Role::parse(role).and_then(|role| self.made.get(&role));
+            let memory = u64::from(libc::CLONE_VM.unsigned_abs());
+            made.is_some_and(|made| {
+                made.iter().any(|made| made.number == libc::SYS_clone && made.arguments[0] & memory != 0)
+            })
+        };
+        if ["caller", "leader"].iter().any(|role| shares(role) != self.plan.handover) {
+            faults.push("the memory is handed over, or it is not".to_owned());
+        }
         faults.extend((!self.errors.is_empty()).then(|| format!("it said {:?}", self.errors)));
         faults
     }
@@ -403,6 +414,11 @@ impl Reference {
             return Err(format!("files differ: {}", differences.join("; ")));
         }
         let (step, errno) = match (&record.outcome, status) {
+            // Its stack is the daemon's, so it cannot return.
+            (_, Some(1)) if record.late.is_some_and(|late| late != (0, 0)) => {
+                let (step, errno) = record.late.unwrap_or_default();
+                (step_name(step), calls::errno_name(errno))
+            }
             (Outcome::Failed(step, errno), _) => (step_name(*step), calls::errno_name(*errno)),
             (_, Some(status)) if self.plan.is_command => return self.one_line(fault, seen, status),
             (outcome, _) => return Err(format!("ends untold: {outcome:?}")),

@@ -113,6 +113,7 @@ impl Plan {
             "keep_signals" => self.daemon = daemon.keep_signals(),
             "accept_threads" => self.daemon = daemon.accept_threads(),
             "return" => self.daemon = daemon.return_in_caller(),
+            "handover" => self.daemon = daemon.handover(),
             "deadline" => self.daemon = daemon.deadline(Duration::from_millis(rest.parse().unwrap())),
             "pid_file" => self.daemon = daemon.pid_file(c(rest)),
             "root" => self.daemon = daemon.root(c(rest)),
@@ -311,6 +312,7 @@ pub fn obey(order: &str, handle: &mut Option<Handle>) -> String {
             Ok(()) => "ready".to_owned(),
             Err(error) => short(error),
         },
+        "way" => format!("{:?}", handle.as_ref().unwrap().way()),
         "fail" => handle.take().unwrap().fail(number(rest)),
         "exit" => unsafe { libc::_exit(number(rest)) },
         "die" => unsafe {
