@@ -122,18 +122,29 @@ pub(crate) fn without(signal: c_int, errno: Errno, call: &mut dyn FnMut() -> Res
 
 /// Gives every signal its default disposition, and forgets what the terminal has sent.
 pub(crate) fn reset() -> Result<(), Error> {
+    let the_librarys = the_librarys();
     for signal in 1..=sys::SIGNAL_MAX {
-        reset_one(signal).map_err(Error::at(Step::Signals))?;
+        reset_one(signal, the_librarys).map_err(Error::at(Step::Signals))?;
     }
     Ok(())
 }
 
-fn reset_one(signal: c_int) -> Result<(), Errno> {
+/// The signals that the C library keeps for itself. Raw calls reach these too, so there it counts whose program this is:
+/// glibc's are 32 and 33.
+fn the_librarys() -> SignalSet {
+    #[cfg(all(untty_handover, not(feature = "libc")))]
+    if crate::handover::Known::before_fork().has_library() {
+        return only(32) | only(33);
+    }
+    reserved_signals()
+}
+
+fn reset_one(signal: c_int, the_librarys: SignalSet) -> Result<(), Errno> {
     if signal == sys::SIGKILL || signal == sys::SIGSTOP {
         return Ok(()); // cannot be changed, so need not be
     }
     // A handler of the C library's own stays: it was told once that it is installed, and will not install it again.
-    if reserved_signals() & only(signal) != 0 && !disposition(signal, None)?.is_ignore() {
+    if the_librarys & only(signal) != 0 && !disposition(signal, None)?.is_ignore() {
         return Ok(());
     }
     if FROM_THE_TERMINAL & only(signal) != 0 {

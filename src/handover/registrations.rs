@@ -120,7 +120,7 @@ impl Known {
     }
 
     /// Whether there is a C library that is known: glibc.
-    fn has_library(&self) -> bool {
+    pub(crate) fn has_library(&self) -> bool {
         !self.tid.is_null()
     }
 

@@ -12,8 +12,11 @@ use untty::{Daemon, Process, Step};
 #[path = "../../../../src/sys/memory.rs"]
 mod memory;
 
-fn run(mode: &[u8], path: &[u8]) -> c_int {
+fn run(mode: &[u8], path: &[u8], how: &[u8]) -> c_int {
     let mut daemon = Daemon::new();
+    if how == b"handover" || how == b"way" {
+        daemon = daemon.handover();
+    }
     if mode == b"return" {
         daemon = daemon.return_in_caller();
     }
@@ -30,6 +33,9 @@ fn run(mode: &[u8], path: &[u8]) -> c_int {
             say(&mut call, format_args!("daemon {pid}\n"));
             hear(&call);
             say(&mut call, format_args!("ready {}\n", c_int::from(handle.ready().is_err())));
+            if how == b"way" {
+                say(&mut call, format_args!("{:?}\n", handle.way()));
+            }
             while hear(&call) {}
             0
         }
@@ -134,7 +140,9 @@ unsafe extern "C" fn begin(stack: *const usize) -> ! {
     let argument = |index| unsafe {
         if index < *stack { CStr::from_ptr(*stack.add(1 + index).cast::<*const c_char>()).to_bytes() } else { b"" }
     };
-    exit(run(argument(1), argument(2)))
+    // SAFETY: as above.
+    let last = argument(unsafe { *stack }.wrapping_sub(1));
+    exit(run(argument(1), argument(2), last))
 }
 
 /// Nothing unwinds, but the precompiled core asks for who would handle it.
