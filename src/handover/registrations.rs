@@ -157,11 +157,12 @@ impl Known {
         // SAFETY: NULL, or the C library's, in memory that is this process's.
         let Some(tid) = (unsafe { self.tid.as_mut() }) else { return };
         *tid = thread::gettid();
-        // SAFETY: the C library's list of this thread, which nobody else changes.
-        if let Some(list) = unsafe { self.robust.as_mut() } {
-            list.first = self.robust;
+        let before = before(self.robust);
+        if ptr::eq(before.cast(), self.tid) {
+            // SAFETY: the C library's list of this thread, which nobody else changes.
+            unsafe { (*self.robust).first = self.robust };
             // SAFETY: what stands before the list in the same structure.
-            unsafe { (*before(self.robust)).last = self.robust };
+            unsafe { (*before).last = self.robust };
         }
         // Ignored, as glibc does.
         // SAFETY: both were it before, for the thread that this one goes on as.
