@@ -16,8 +16,8 @@
  * the session leader in between; it is gone by then. The daemon is what stays: in a session of its own, not its
  * leader, and so without a terminal for ever.
  *
- * Functions return -1 on failure and fill *error, unless they say otherwise. The library has no global state, installs
- * no signal handlers, prints nothing and allocates nothing. */
+ * Functions return -1 on failure and fill *error, unless they say otherwise. The library has no global state but
+ * the small stacks of UNTTY_HANDOVER, installs no signal handlers, prints nothing and allocates nothing. */
 
 
 #ifndef UNTTY_H

@@ -27,6 +27,7 @@
 //! | `sequence` | the sequence: one short function a step, in the order they run |
 //! | `after` | what follows it: the process's own program, or another one |
 //! | `forks` | the two forks, which are the same for every start |
+//! | `handover` | the other way: the daemon takes the caller's memory over; why it may, is told in [`handover_rationale`] |
 //! | `classic` | the shortest start: `daemon(3)`'s (feature `capi`) |
 //! | `handle` | which process this is, and what the daemon holds: the way to its caller and its supervisor |
 //! | `report` | the pipe between daemon and caller |
@@ -50,34 +51,48 @@
 //! - `raw`: raw system calls, for programs without a C library, on x86_64, aarch64 and riscv64.
 //! - `capi`: the `extern "C"` functions of `untty.h`.
 //!
-//! With both backends on, `libc` is used. There is no allocation, no global state, no signal handler, no output.
+//! With both backends on, `libc` is used. There is no allocation, no signal handler, no output, and no global state but
+//! the small stacks on which processes wait during a [handover](Daemon::handover), one start at a time.
 //!
 //! # Raw forks in a program with a C library
-//! Where a program has a C library, use the backend `libc`. With `raw` that library is not told of the forks. What does
-//! not depend on them holds: `getpid`, `kill`, memory from `malloc`, stdio (whose buffers are copied, as by any fork),
-//! new threads and their mutexes (except priority inheritance), and whatever the daemon forks with the C library's own
-//! `fork` or executes. But handlers of `pthread_atfork` do not run, and the C library takes the daemon's first thread for
-//! the caller's. With glibc 2.36 and musl 1.2.3 that comes to this:
-//! - with musl, `gettid` is wrong, and what `raise`, `abort` and `pthread_kill` send to the first thread hits the
-//!   **caller**, or whatever has its number by then;
-//! - with glibc, `gettid`, `raise` and `abort` are right (they ask the kernel), but `pthread_kill` of the first thread
-//!   by another one fails (ESRCH);
-//! - `pthread_setschedparam` and `pthread_setaffinity_np`, called by the first thread for itself, change the **caller**,
-//!   and claim success;
-//! - `setuid` and its like, called by another thread, **leave the first one as it was and claim success** with glibc;
-//!   with musl they hang, and kill the caller;
-//! - called by the first thread, they **leave the others as they were and claim success** with musl;
-//! - a mutex with priority inheritance that the first thread has is never handed over to another one, which waits for
-//!   ever; or glibc aborts the daemon;
-//! - the death of a daemon that holds a robust mutex is not noticed, and whoever joins its first thread waits for ever
-//!   (so with musl's own fork, too);
-//! - the handlers of the signals that the C library keeps for itself (32 to 34) are reset, unless signals are kept. So a
-//!   program that has cancelled a thread before the detach, and cancels another one afterwards, is killed; and one with
-//!   glibc that has had a thread before, and calls `setuid` in the first one while it has another, too.
+//! Where a program has a C library, use the backend `libc`. With `raw` that library is not told of the forks.
 //!
-//! So where it has to be `raw`, give privileges up by the detach itself, and execute a program; or have no threads, and
-//! call nothing that is about the calling thread: `pthread_setschedparam` and its like, and with musl `gettid`, `raise`
-//! and `abort`.
+//! **glibc** is told afterwards. Each child writes its thread's id where glibc keeps its own copy of it, registers what
+//! the kernel has to write to at the thread's end, and an empty list of robust mutexes; a reset of signals spares the
+//! handlers of glibc's own two (32 and 33). So `raise`, `abort`, `pthread_kill`, `pthread_cancel`, `pthread_join` of the
+//! first thread, `pthread_setschedparam` and its like, `setuid` in all threads, and mutexes of every kind, shared ones
+//! too, are as after glibc's own fork (tried with 2.31, 2.36, 2.41 and 2.43, shared; 2.36 static). What stays wrong:
+//! - handlers of `pthread_atfork` do not run;
+//! - where threads were accepted, glibc takes those for alive that the daemon does not have: `setuid` may wait for ever
+//!   for one of them, and timers that start threads (`SIGEV_THREAD`) are refused if there was one before the detach;
+//! - a constructor of a library that `dlopen` is just loading must not detach: the loader's lock is the caller's, and the
+//!   daemon's next `dlopen` or `dlsym` waits for ever (so after handover, too);
+//! - where glibc's copy of the id is not found, all of it is wrong, as with musl, and nothing tells: glibc before 2.25, and
+//!   where neither `prctl(PR_GET_TID_ADDRESS)` nor `get_robust_list` answers (filters; kernels without
+//!   `CONFIG_CHECKPOINT_RESTORE` lack the first). Where only the first does not, the first thread cannot be joined (before
+//!   2.43); where only the second does not, robust mutexes stay taken (with 2.43, all of it is wrong).
+//!
+//! **musl** keeps its copy where nothing points to, so it takes the daemon's first thread for the caller's. `getpid`,
+//! `kill`, `malloc`, stdio (whose buffers are copied, as by any fork), new threads and their mutexes, and whatever the
+//! daemon forks with musl's own `fork` or executes, are as ever. But (1.2.3; 1.2.5 is the same)
+//! - handlers of `pthread_atfork` do not run;
+//! - `gettid` is wrong, and what `raise`, `abort`, `pthread_kill` and `pthread_cancel` send to the first thread hits the
+//!   **caller**, or whatever has its number by then;
+//! - `pthread_setschedparam` and `pthread_setaffinity_np`, called by the first thread for itself, change the **caller**,
+//!   and claim success; its clock and its name are not found;
+//! - `setuid` and its like, called by another thread, hang and kill the caller; called by the first thread, they **leave
+//!   the others as they were and claim success**;
+//! - an error-checking or recursive mutex in shared memory that the daemon has, the caller has too;
+//! - a mutex with priority inheritance that the first thread has is never handed over to another one, which waits for
+//!   ever;
+//! - the death of a daemon that holds a robust mutex is not noticed, and whoever joins its first thread waits for ever
+//!   (with 1.2.3 so after musl's own fork, too; not with 1.2.5);
+//! - the handlers of the signals that musl keeps for itself (32 to 34) are reset, unless signals are kept. So a program
+//!   that has cancelled a thread before the detach, and cancels another one afterwards, is killed.
+//!
+//! So where it has to be `raw` with musl, give privileges up by the detach itself, and execute a program; or have no
+//! threads, and call nothing that is about the calling thread: `gettid`, `raise`, `abort`, `pthread_setschedparam` and
+//! its like.
 
 #![no_std]
 
