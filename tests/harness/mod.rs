@@ -38,6 +38,11 @@ pub type Helper = (&'static str, fn(&[String]));
 
 /// The `main` of a test binary: runs the tests, or, when started by [`helper`], one helper.
 pub fn main(tests: &[Test], helpers: &[Helper]) {
+    main_unless(None, tests, helpers);
+}
+
+/// The same, unless that is in the way of all tests: then they are ignored, and each says why.
+pub fn main_unless(obstacle: Option<&str>, tests: &[Test], helpers: &[Helper]) {
     let arguments: Vec<String> = env::args().collect();
     if arguments.get(1).is_some_and(|word| word == "helper") {
         let name = arguments[2].as_str();
@@ -50,10 +55,11 @@ pub fn main(tests: &[Test], helpers: &[Helper]) {
     }
     let arguments = libtest_mimic::Arguments::from_args();
     let trials = tests.iter().copied().map(|(name, test)| {
-        libtest_mimic::Trial::test(name, move || {
+        let trial = libtest_mimic::Trial::test(name, move || {
             test();
             Ok(())
-        })
+        });
+        trial.with_ignored_flag(obstacle.is_some()).with_kind(obstacle.unwrap_or_default())
     });
     libtest_mimic::run(&arguments, trials.collect()).exit();
 }
