@@ -86,7 +86,7 @@ local $SIG{ALRM} = sub { die "alarm\n" }; eval { alarm 1; select undef, undef, u
 const SQL: &str = "create table t(a integer primary key, b text);
 with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) insert into t select i, hex(i) from n;
 create index x on t(b); select count(*), sum(a), max(b) from t where b like '3%';
-begin; delete from t where a % 2; rollback; select count(*) from t; .shell echo shell";
+begin; delete from t where a % 2; rollback; select count(*) from t;";
 
 const JAVASCRIPT: &str = r#"
 const { Worker, isMainThread, parentPort } = require("worker_threads");
@@ -107,7 +107,7 @@ pub fn programs() {
     for (name, arguments, status) in [
         ("bash", &["-c", BASH][..], 5),
         ("perl", &["-e", PERL], 6),
-        ("sqlite3", &[":memory:", SQL], 0),
+        ("sqlite3", &[":memory:", SQL, ".shell echo shell"], 0),
         ("awk", &[AWK], 9),
         ("openssl", &["speed", "-help"], 0),
         ("openssl", &["dgst", "-sha256", "/bin/sh"], 0),

@@ -59,8 +59,9 @@ pub fn build_only() -> bool {
 fn is_wanted(name: &str, link: Link) -> bool {
     // A program without a loader loads nothing.
     let has_no_loader = link == Link::Static && name == "variables";
-    let for_old_headers = link == Link::Static && env::var_os("UNTTY_SYSROOT").is_some();
-    !has_no_loader && !for_old_headers && (compiler(name) != "g++" || has_cxx())
+    // It brings its own, of this machine.
+    let has_its_own_libc = link == Link::Static && (sysroot().is_some() || env::var_os("UNTTY_GLIBC").is_some());
+    !has_no_loader && !has_its_own_libc && (compiler(name) != "g++" || has_cxx())
 }
 
 fn compiler(name: &str) -> &'static str {
@@ -102,13 +103,30 @@ fn path(directory: &Path, name: &str, link: Link) -> PathBuf {
     directory.join(format!("{link:?}")).join(name)
 }
 
-/// The library, made once, whoever builds.
+/// Where the library is.
 fn installed() -> PathBuf {
     if env::var_os("UNTTY_HANDOVER_BUILD").is_none() {
         return prefix(BACKEND).join("lib");
     }
-    make(&[format!("BACKEND={BACKEND}")]);
-    Path::new(ROOT).join("target/c").join(BACKEND)
+    // The shared library, too, is linked with the C library that is asked for.
+    let (out, compiler) = sysroot().map_or_else(
+        || (format!("target/c/{BACKEND}"), "CC=gcc".to_owned()),
+        |sysroot| (format!("target/c/old-{BACKEND}"), format!("CC=gcc {}", with_sysroot(&sysroot).join(" "))),
+    );
+    let out = Path::new(ROOT).join(out);
+    build_once(&out, || make(&[format!("BACKEND={BACKEND}"), format!("out={}", out.display()), compiler]));
+    out
+}
+
+/// An older C library to be built for, whose loader and libraries come when the program runs.
+fn sysroot() -> Option<String> {
+    env::var("UNTTY_SYSROOT").ok()
+}
+
+/// Debian's gcc looks beside itself first, for libraries (-L) and for start files (-B).
+fn with_sysroot(sysroot: &str) -> [String; 3] {
+    let place = format!("{sysroot}/usr/lib/{}-linux-gnu", env::consts::ARCH);
+    [format!("--sysroot={sysroot}"), format!("-L{place}"), format!("-B{place}")]
 }
 
 fn gcc(name: &str) -> Command {
@@ -116,9 +134,13 @@ fn gcc(name: &str) -> Command {
     let standard = if compiler(name) == "g++" { "-std=c++17" } else { "-std=gnu11" };
     command.args([standard, "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"]);
     command.arg(Path::new(ROOT).join("include"));
-    // An older C library to be built for, whose loader and libraries come when the program runs.
-    if let Ok(sysroot) = env::var("UNTTY_SYSROOT") {
-        command.arg(format!("--sysroot={sysroot}")).arg("-Wl,--allow-shlib-undefined");
+    if let Some(sysroot) = sysroot() {
+        command.args(with_sysroot(&sysroot));
+        if compiler(name) == "g++" {
+            let headers = format!("{sysroot}/usr/include");
+            command.args(["-nostdinc++", "-isystem", &format!("{headers}/c++/10"), "-isystem"]);
+            command.arg(format!("{headers}/{}-linux-gnu/c++/10", env::consts::ARCH));
+        }
     }
     command
 }
@@ -144,7 +166,7 @@ fn compile(directory: &Path, name: &str, link: Link) {
         }
         Link::Static => command.arg("-static").arg(installed().join("libuntty.a")),
     };
-    succeed(command.arg("-ldl"));
+    succeed(command.args(["-ldl", "-lrt"]));
 }
 
 fn compile_library(directory: &Path, name: &str) {

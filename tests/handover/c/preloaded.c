@@ -3,6 +3,20 @@
 
 #include "daemon.h"
 
+extern char **environ;
+
+/* What the program starts is its own affair. (bash has an unsetenv() of its own, which knows nothing yet.) */
+static void forget(const char *start) {
+    char **from;
+    char **to = environ;
+    for (from = environ; *from != NULL; from++) {
+        if (strncmp(*from, start, strlen(start)) != 0) {
+            *to++ = *from;
+        }
+    }
+    *to = NULL;
+}
+
 static __attribute__((constructor)) void detach_first(void) {
     const char *how = getenv("UNTTY_HOW");
     const char *path = getenv("UNTTY_WAY_FILE");
@@ -23,8 +37,7 @@ static __attribute__((constructor)) void detach_first(void) {
     CHECK(write(fd, way, strlen(way)) < 0);
     close(fd);
     be_ready();
-    /* Those that it starts are its own affair. */
-    unsetenv("LD_PRELOAD");
-    unsetenv("UNTTY_HOW");
-    unsetenv("UNTTY_WAY_FILE");
+    forget("LD_PRELOAD=");
+    forget("UNTTY_HOW=");
+    forget("UNTTY_WAY_FILE=");
 }
