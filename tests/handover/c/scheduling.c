@@ -14,9 +14,10 @@ static int processors(long thread) {
 static void *set_the_first_ones(void *first) {
     struct sched_param parameters;
     memset(&parameters, 0, sizeof parameters);
-    return (void *)(long)pthread_setschedparam(*(pthread_t *)first, SCHED_BATCH, &parameters);
+    return (void *)(long)pthread_setschedparam(*(pthread_t *)first, SCHED_IDLE, &parameters);
 }
 
+/* In this order: only root may leave SCHED_IDLE again. */
 static void policy(void) {
     struct sched_param parameters;
     pthread_t self = pthread_self();
@@ -24,12 +25,12 @@ static void policy(void) {
     void *result;
     int told;
     memset(&parameters, 0, sizeof parameters);
-    holds(pthread_setschedparam(self, SCHED_IDLE, &parameters) == 0 && syscall(SYS_sched_getscheduler, 0) == SCHED_IDLE,
+    holds(pthread_setschedparam(self, SCHED_BATCH, &parameters) == 0 && syscall(SYS_sched_getscheduler, 0) == SCHED_BATCH,
           "pthread_setschedparam of itself");
-    holds(pthread_getschedparam(self, &told, &parameters) == 0 && told == SCHED_IDLE, "pthread_getschedparam of itself");
+    holds(pthread_getschedparam(self, &told, &parameters) == 0 && told == SCHED_BATCH, "pthread_getschedparam of itself");
     CHECK(pthread_create(&thread, NULL, set_the_first_ones, &self));
     CHECK(pthread_join(thread, &result));
-    holds(result == NULL && syscall(SYS_sched_getscheduler, getpid()) == SCHED_BATCH, "pthread_setschedparam of the first thread");
+    holds(result == NULL && syscall(SYS_sched_getscheduler, getpid()) == SCHED_IDLE, "pthread_setschedparam of the first thread");
 }
 
 static void affinity(void) {
