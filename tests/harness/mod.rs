@@ -277,7 +277,9 @@ pub fn descendants(pid: i32) -> Vec<i32> {
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Some(stat) = stat_fields(child) else { continue };
-        if stat[0] != "Z" && stat[0] != "X" {
+        // A process whose first thread has ended alone is a zombie that lives.
+        let has_threads = stat[17].parse::<u32>().is_ok_and(|threads| threads > 1);
+        if has_threads || (stat[0] != "Z" && stat[0] != "X") {
             parents.entry(stat[1].parse().expect("a pid")).or_default().push(child);
         }
     }
