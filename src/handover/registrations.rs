@@ -242,8 +242,7 @@ fn leave_rseq() -> Result<(*mut u8, u32), Obstacle> {
 /// glibc's area in this thread, if it has one. Its size is said to be that of the members in use, and so may be smaller
 /// than what was registered.
 fn glibc_area() -> Option<(*mut u8, u32)> {
-    // SAFETY: two addresses.
-    let [offset, size] = unsafe { machine::rseq_symbols().read() };
+    let [offset, size] = machine::rseq_symbols();
     if offset.is_null() || size.is_null() {
         return None;
     }

@@ -79,23 +79,26 @@ pub(super) unsafe fn thread_pointer() -> *mut u8 {
 }
 
 /// The addresses of glibc's `__rseq_offset` and `__rseq_size` (since 2.35; on riscv64 since 2.41), or NULL.
-pub(super) fn rseq_symbols() -> *const [*const u32; 2] {
-    let table;
-    // SAFETY: it reads nothing but the address of the table that it makes.
+///
+/// By way of the global offset table, which is the only way in which a program's linker leaves to the loader what the C
+/// library that it links with does not have: the program may run with a newer one.
+pub(super) fn rseq_symbols() -> [*const u32; 2] {
+    let (offset, size);
+    // SAFETY: it reads two constants that the loader has written.
     unsafe {
         asm!(
             ".weak __rseq_offset",
             ".weak __rseq_size",
-            ".pushsection .data.rel.ro, \"aw\"",
-            ".balign 8",
-            "2: .quad __rseq_offset, __rseq_size",
-            ".popsection",
-            "lla {}, 2b",
-            out(reg) table,
-            options(pure, nomem, nostack, preserves_flags),
+            "2: auipc {0}, %got_pcrel_hi(__rseq_offset)",
+            "ld {0}, %pcrel_lo(2b)({0})",
+            "3: auipc {1}, %got_pcrel_hi(__rseq_size)",
+            "ld {1}, %pcrel_lo(3b)({1})",
+            out(reg) offset,
+            out(reg) size,
+            options(pure, readonly, nostack, preserves_flags),
         );
     }
-    table
+    [offset, size]
 }
 
 /// `RUNNING_ON_VALGRIND` of `valgrind.h`: instructions that do nothing, and that it knows.

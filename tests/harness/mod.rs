@@ -38,6 +38,11 @@ pub type Helper = (&'static str, fn(&[String]));
 
 /// The `main` of a test binary: runs the tests, or, when started by [`helper`], one helper.
 pub fn main(tests: &[Test], helpers: &[Helper]) {
+    main_unless(None, tests, helpers);
+}
+
+/// The same, unless that is in the way of all tests: then they are ignored, and each says why.
+pub fn main_unless(obstacle: Option<&str>, tests: &[Test], helpers: &[Helper]) {
     let arguments: Vec<String> = env::args().collect();
     if arguments.get(1).is_some_and(|word| word == "helper") {
         let name = arguments[2].as_str();
@@ -50,10 +55,11 @@ pub fn main(tests: &[Test], helpers: &[Helper]) {
     }
     let arguments = libtest_mimic::Arguments::from_args();
     let trials = tests.iter().copied().map(|(name, test)| {
-        libtest_mimic::Trial::test(name, move || {
+        let trial = libtest_mimic::Trial::test(name, move || {
             test();
             Ok(())
-        })
+        });
+        trial.with_ignored_flag(obstacle.is_some()).with_kind(obstacle.unwrap_or_default())
     });
     libtest_mimic::run(&arguments, trials.collect()).exit();
 }
@@ -271,7 +277,9 @@ pub fn descendants(pid: i32) -> Vec<i32> {
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Some(stat) = stat_fields(child) else { continue };
-        if stat[0] != "Z" && stat[0] != "X" {
+        // A process whose first thread has ended alone is a zombie that lives.
+        let has_threads = stat[17].parse::<u32>().is_ok_and(|threads| threads > 1);
+        if has_threads || (stat[0] != "Z" && stat[0] != "X") {
             parents.entry(stat[1].parse().expect("a pid")).or_default().push(child);
         }
     }
