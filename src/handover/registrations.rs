@@ -93,6 +93,11 @@ impl Known {
         if robust.is_err() && (robust != Err(Errno::ENOSYS) || thread::has_robust_lists()) || !known.holds_nothing() {
             return Err(Obstacle::RobustMutex);
         }
+        let before = before(known.robust);
+        // SAFETY: `is_id` has read what is before it.
+        if ptr::eq(before.cast(), known.tid) && !ptr::eq(unsafe { (*before).last }, known.robust) {
+            return Err(Obstacle::ThreadId); // it is not glibc's
+        }
         // SAFETY: NULL, or the kernel will write there when the thread ends, so it can be read.
         known.until_end = unsafe { known.end.as_ref() }.copied().unwrap_or(0);
         let no_library = cfg!(not(feature = "libc")) && known.end.is_null() && known.robust.is_null();
