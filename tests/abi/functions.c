@@ -15,6 +15,7 @@ void untty_fail(struct untty_handle *handle, int exit_status) {
         (void)handle, (void)exit_status;
     }
 }
+int untty_way(const struct untty_handle *handle) { return handle == NULL; }
 int untty_pid_file_read(const char *path, struct untty_error *error) { return path == NULL || error == NULL; }
 int untty_pid_file_remove(const char *path, struct untty_error *error) { return path == NULL || error == NULL; }
 int untty_reopen_log(int fd, const char *path, struct untty_error *error) {

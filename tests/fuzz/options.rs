@@ -40,6 +40,7 @@ struct Options {
     uid: u32,
     gid: u32,
     environment: *const *const c_char,
+    on_late_failure: Option<extern "C" fn(*const c_void)>,
 }
 
 const KNOWN: usize = size_of::<Options>();
@@ -57,8 +58,7 @@ const ACCEPT_THREADS: u32 = 128;
 const STAY_IF_SUPERVISED: u32 = 256;
 const SET_USER: u32 = 512;
 const IGNORE_SUPERVISOR: u32 = 1024;
-/// 4 is not there yet.
-const FLAGS: u32 = 0x7fb;
+const FLAGS: u32 = 0x7ff;
 
 const NULL: u32 = 0;
 const INHERIT: u32 = 1;
