@@ -86,9 +86,7 @@ static const char *a_caller_that_returns_forks(void) {
     const char *why;
     plan.options.flags |= UNTTY_HANDOVER;
     plan.says_ready = 1;
-    if (handover_way == UNTTY_WAY_HANDOVER) {
-        handover_way = UNTTY_WAY_RETURNS;
-    }
+    handover_way = UNTTY_WAY_RETURNS;
     why = starts(&plan, NULL);
     handover_way = usual;
     return why;
@@ -174,7 +172,7 @@ static const char *fails_afterwards(const struct plan *plan, int status, int ste
     if (handover_way == UNTTY_WAY_HANDOVER) {
         return fails_late(plan, status, step, errnum);
     }
-    return step != 0 ? fails(plan, step, errnum) : fails(plan, UNTTY_STEP_FAIL, status >> 8);
+    return step != 0 ? fails(plan, step, errnum) : fails_late(plan, status, 0, 0);
 }
 
 static const char *a_death_is_told_late(void) {

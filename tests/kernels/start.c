@@ -403,6 +403,9 @@ const char *fails_late(const struct plan *plan, int status, int step, int errnum
     REQUIRE(outcome.late == (step != 0) && outcome.error.step == step && outcome.error.errnum == errnum,
             "(%s, errno %d)%s", untty_step_name(outcome.error.step), outcome.error.errnum,
             outcome.late ? ", late" : "");
+    if (WIFSIGNALED(ended)) {
+        reap_all(); /* the leader, which nobody has waited for */
+    }
     return there_is_no_daemon(&rope);
 }
 
