@@ -70,7 +70,7 @@ struct plan {
     struct untty_options options;
     void (*prepare)(void); /* in a child, before the call */
     const char *(*recall)(void); /* in the daemon: whether it has what was prepared */
-    int never_ready;       /* 1: says nothing, 2: dies, 3: gives up, 4: aborts */
+    int never_ready;       /* 1: says nothing, 2: dies, 3: gives up, 4: aborts, 5: takes all memory */
     int says_ready;        /* later, and not at once */
     int served;            /* answers as this descriptor asks */
 };

@@ -5,6 +5,7 @@
 #include "guest.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +134,17 @@ static const char *what_is_too_large_to_fork_hands_over(void) {
     return starts(&plan, NULL);
 }
 
+/* For want of memory all that share it are killed, on every kernel. */
+static const char *want_of_memory_is_no_success(void) {
+    struct plan plan = plan_of(ITS_CHILD);
+    plan.options.flags |= UNTTY_HANDOVER;
+    plan.never_ready = 5;
+    if (handover_way == UNTTY_WAY_HANDOVER) {
+        return fails_late(&plan, SIGKILL, 0, 0);
+    }
+    return fails(&plan, UNTTY_STEP_WAIT, ESRCH);
+}
+
 void judge_memory(void) {
     judge("all_but_8_mib_of_memory_is_taken", take_memory);
     note("now %lld KiB of memory are free", memory_free());
@@ -151,4 +163,6 @@ void judge_memory(void) {
     judge("under_strict_overcommit_what_is_too_large_to_fork_twice_is_told", what_is_too_large_to_fork_twice_is_told);
     judge("under_strict_overcommit_what_is_too_large_to_fork_hands_over", what_is_too_large_to_fork_hands_over);
     write_file("/proc/sys/vm/overcommit_memory", "0");
+
+    judge("handover_want_of_memory_is_no_success", want_of_memory_is_no_success);
 }

@@ -196,6 +196,17 @@ static void tell_late(const struct untty_error *error) {
     put(told_late, &outcome, sizeof outcome);
 }
 
+__attribute__((noreturn)) static void take_all_memory(void) {
+    enum { SOME = 1 << 20 };
+    for (;;) {
+        char *memory = mmap(NULL, SOME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) {
+            _exit(84);
+        }
+        memset(memory, 7, SOME);
+    }
+}
+
 /* The daemon, when its program goes on. */
 static void go_on(const struct plan *plan, const struct rope *rope, struct untty_handle *handle) {
     switch (plan->never_ready) {
@@ -210,6 +221,8 @@ static void go_on(const struct plan *plan, const struct rope *rope, struct untty
         untty_fail(handle, 9);
     case 4:
         abort();
+    case 5:
+        take_all_memory();
     default:
         if (plan->says_ready && untty_ready(handle, NULL) != 0) {
             _exit(85);
