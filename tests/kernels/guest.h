@@ -110,6 +110,8 @@ const char *nothing_is_left(void);
 void reap_all(void);
 /* Runs a program with its output in text; its exit status, or 1000 and the signal. */
 int run(const char *const *arguments, char *text, size_t size);
+/* The same of one that says little, whose orphans are reaped meanwhile, for which a caller may wait; none is left. */
+int run_and_reap(const char *const *arguments, char *text, size_t size);
 
 const char *set_up(void);
 const char *write_file(const char *path, const char *text);

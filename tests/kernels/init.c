@@ -353,8 +353,7 @@ static int judge_handover_alone(void) {
 static const char *bare(const char *mode, int status, const char *says) {
     const char *const start[] = {"/bare", mode, NULL};
     char text[256];
-    int ended = run(start, text, sizeof text);
-    reap_all();
+    int ended = run_and_reap(start, text, sizeof text);
     REQUIRE(ended == status, "its status is %d: %s", ended, text);
     REQUIRE(strcmp(text, says) == 0, "it says: %s", text);
     return NULL;

@@ -427,7 +427,7 @@ void reap_all(void) {
     }
 }
 
-int run(const char *const *arguments, char *text, size_t size) {
+static int run_as(const char *const *arguments, char *text, size_t size, int and_reap) {
     int output[2];
     int status = 0;
     size_t filled = 0;
@@ -443,14 +443,24 @@ int run(const char *const *arguments, char *text, size_t size) {
         _exit(95);
     }
     close(output[1]);
+    while (and_reap && waitpid(-1, &status, 0) != child) {
+    }
     while (filled + 1 < size && (count = read(output[0], text + filled, size - 1 - filled)) > 0) {
         filled += (size_t)count;
     }
     text[filled] = '\0';
     close(output[0]);
-    waitpid(child, &status, 0);
+    if (and_reap) {
+        reap_all();
+    } else {
+        waitpid(child, &status, 0);
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
+
+int run(const char *const *arguments, char *text, size_t size) { return run_as(arguments, text, size, 0); }
+
+int run_and_reap(const char *const *arguments, char *text, size_t size) { return run_as(arguments, text, size, 1); }
 
 static void filter(struct sock_filter *instructions, unsigned short count) {
     struct sock_fprog program = {count, instructions};
