@@ -288,7 +288,7 @@ static void call(const struct plan *plan, const struct rope *rope, struct outcom
     }
     strcpy(outcome->false_, what_is_false);
     what_is_false[0] = '\0';
-    strcpy(after.false_, before.false_);
+    memcpy(after.false_, before.false_, sizeof after.false_);
     outcome->changed = memcmp(&before, &after, sizeof before) != 0;
 }
 
