@@ -44,6 +44,9 @@ struct state {
     int group_count;
     unsigned groups[8];
     char directory[64];
+    int way;       /* untty_way; -2: there was no handle */
+    int inherited; /* it has memory of the caller's that no fork copies */
+    char false_[96]; /* what is not as a call of a function leaves it, or what the C library is wrong about */
 };
 
 /* A daemon on a rope: it tells its state on one pipe, and again for each byte on the other; it exits when that ends. */
@@ -66,7 +69,9 @@ struct plan {
     enum caller caller;
     struct untty_options options;
     void (*prepare)(void); /* in a child, before the call */
-    int never_ready;       /* 1: says nothing, 2: dies */
+    const char *(*recall)(void); /* in the daemon: whether it has what was prepared */
+    int never_ready;       /* 1: says nothing, 2: dies, 3: gives up, 4: aborts, 5: takes all memory */
+    int says_ready;        /* later, and not at once */
     int served;            /* answers as this descriptor asks */
 };
 
@@ -74,14 +79,39 @@ struct plan {
 const char *starts(const struct plan *plan, struct state *state);
 /* The caller is told this, is as it was, and nothing is left. */
 const char *fails(const struct plan *plan, int step, int errnum);
+/* After the daemon's program has gone on in the caller's memory: the caller's wait status is this, nothing is left, and
+ * options->on_late_failure is told this; step 0: it is not called. */
+const char *fails_late(const struct plan *plan, int status, int step, int errnum);
 struct plan plan_of(enum caller caller);
+
+/* untty_detach: its result; NULL, or what a function has to leave as it was and has not. */
+const char *detach_compared(const struct untty_options *options, struct untty_handle *handle, struct untty_error *error,
+                            int *result);
+
+/* What the kernel has been told of the C library's first thread. */
+struct registrations {
+    int *thread_id;
+    void *robust_list;
+    size_t robust_size;
+    int restartable; /* rseq: EBUSY; 0: the C library does not use it */
+};
+struct registrations registrations(void);
+const char *registrations_are(const struct registrations *before);
+const char *the_c_library_is_true(void);
+
+/* How a start with UNTTY_HANDOVER goes on this machine. */
+extern int handover_way;
 
 /* Ends the daemon of the rope, and reaps it. */
 const char *ends(struct rope *rope, int daemon);
 /* There is no process but process 1 (and the kernel's own). */
 const char *nothing_is_left(void);
+/* Waits until there is none. */
+void reap_all(void);
 /* Runs a program with its output in text; its exit status, or 1000 and the signal. */
 int run(const char *const *arguments, char *text, size_t size);
+/* The same of one that says little, whose orphans are reaped meanwhile, for which a caller may wait; none is left. */
+int run_and_reap(const char *const *arguments, char *text, size_t size);
 
 const char *set_up(void);
 const char *write_file(const char *path, const char *text);
@@ -96,5 +126,6 @@ extern const char *second_terminal;
 void judge_terminal(void);
 void judge_closing(void);
 void judge_memory(void);
+void judge_handover(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -25,6 +26,7 @@
 
 const char *second_terminal;
 static char reason[512];
+static const char *prefix = "";
 static int failed;
 static enum caller caller; /* of the verdicts that hold for both */
 
@@ -42,9 +44,9 @@ void judge(const char *name, verdict verdict) {
         why = nothing_is_left();
     }
     if (why == NULL) {
-        printf("ok %s\n", name);
+        printf("ok %s%s\n", prefix, name);
     } else {
-        printf("not ok %s: %s\n", name, why);
+        printf("not ok %s%s: %s\n", prefix, name, why);
         failed++;
         kill(-1, SIGKILL);
         while (waitpid(-1, NULL, 0) > 0) {
@@ -325,6 +327,53 @@ static const char *the_command_becomes_user_70000(void) {
     return NULL;
 }
 
+/* Handover by this very program, linked with the shared C library; its verdicts are among ours. */
+static const char *the_same_holds_with_shared_libraries(void) {
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/dynamic", "/dynamic", NULL);
+        _exit(95);
+    }
+    REQUIRE(waitpid(child, &status, 0) == child && status == 0, "its status is %#x", (unsigned)status);
+    return NULL;
+}
+
+static int judge_handover_alone(void) {
+    prefix = "dynamic_";
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+        return 2;
+    }
+    judge_handover();
+    return failed;
+}
+
+/* Handover in a program without a C library. */
+
+static const char *bare(const char *mode, int status, const char *says) {
+    const char *const start[] = {"/bare", mode, NULL};
+    char text[256];
+    int ended = run_and_reap(start, text, sizeof text);
+    REQUIRE(ended == status, "its status is %d: %s", ended, text);
+    REQUIRE(strcmp(text, says) == 0, "it says: %s", text);
+    return NULL;
+}
+
+#define WENT_ON "way 1\nsession 1\nleader 0\n"
+static const char *bare_starts(void) { return bare("r", 0, WENT_ON "ready 0\n"); }
+static const char *bare_is_told(void) { return bare("f", 3, "step 11\nerrno 2\n"); }
+static const char *bare_is_told_late(void) { return bare("d", 1, WENT_ON "late 15\nerrno 3\n"); }
+static const char *bare_ends_at_the_deadline(void) { return bare("t", 1, WENT_ON "late 15\nerrno 110\n"); }
+static const char *bare_gives_up(void) { return bare("g", 9, WENT_ON); }
+
+static void judge_bare(void) {
+    judge("bare_hands_over", bare_starts);
+    judge("bare_is_told_of_a_failure", bare_is_told);
+    judge("bare_is_told_of_a_late_death", bare_is_told_late);
+    judge("bare_ends_at_the_deadline", bare_ends_at_the_deadline);
+    judge("bare_exits_as_its_daemon_gives_up", bare_gives_up);
+}
+
 /* Facts about this kernel. */
 static void tell_of_the_kernel(void) {
     struct utsname name;
@@ -359,6 +408,10 @@ static int act_as(const char *name) {
 int main(int count, char **arguments) {
     const char *base = strrchr(arguments[0], '/');
     base = base != NULL ? base + 1 : arguments[0];
+    if (strcmp(base, "dynamic") == 0) {
+        setvbuf(stdout, NULL, _IONBF, 0);
+        return judge_handover_alone();
+    }
     if (getpid() != 1) {
         return count >= 1 ? act_as(base) : 1;
     }
@@ -397,6 +450,11 @@ int main(int count, char **arguments) {
     judge("the_command_starts_a_program", the_command_starts_a_program);
     judge("the_command_tells_what_fails", the_command_tells_what_fails);
     judge("the_command_becomes_user_70000", the_command_becomes_user_70000);
+    judge_handover();
+    judge("the_same_holds_with_shared_libraries", the_same_holds_with_shared_libraries);
+    if (access("/bare", F_OK) == 0) {
+        judge_bare();
+    }
     judge_memory();
     judge_terminal();
 

@@ -5,6 +5,7 @@
 #include "guest.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,12 +62,35 @@ static long long meminfo(const char *key) {
 
 static double share; /* of what is not committed yet */
 
+static long long *taken;
+static size_t numbers;
+
 /* Memory that a fork would have to promise once more. */
 static void take_share(void) {
     size_t bytes = (size_t)((double)(meminfo("CommitLimit:") - meminfo("Committed_AS:")) * 1024 * share);
-    if (mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) {
+    taken = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (taken == MAP_FAILED) {
         _exit(92);
     }
+    numbers = bytes / sizeof *taken;
+}
+
+static void take_and_fill_share(void) {
+    size_t number;
+    take_share();
+    for (number = 0; number < numbers; number++) {
+        taken[number] = (long long)number;
+    }
+}
+
+static const char *the_share_is_there(void) {
+    size_t number;
+    for (number = 0; number < numbers; number++) {
+        REQUIRE(taken[number] == (long long)number, "memory has changed");
+    }
+    /* So it can be written, and as much as before is left to be promised, no less. */
+    memset(taken, 0, numbers * sizeof *taken);
+    return NULL;
 }
 
 static const char *strict(void) {
@@ -95,6 +119,32 @@ static const char *what_is_too_large_to_fork_twice_is_told(void) {
     return fails(&plan, UNTTY_STEP_FORK_AGAIN, ENOMEM);
 }
 
+/* What cannot be forked, as has just been shown. */
+static const char *what_is_too_large_to_fork_hands_over(void) {
+    struct plan plan = plan_of(ITS_CHILD);
+    PASS(strict());
+    plan.options.flags |= UNTTY_HANDOVER;
+    plan.says_ready = 1;
+    plan.prepare = take_and_fill_share;
+    plan.recall = the_share_is_there;
+    share = 0.7;
+    if (handover_way != UNTTY_WAY_HANDOVER) {
+        return fails(&plan, UNTTY_STEP_FORK, ENOMEM);
+    }
+    return starts(&plan, NULL);
+}
+
+/* For want of memory all that share it are killed, on every kernel. */
+static const char *want_of_memory_is_no_success(void) {
+    struct plan plan = plan_of(ITS_CHILD);
+    plan.options.flags |= UNTTY_HANDOVER;
+    plan.never_ready = 5;
+    if (handover_way == UNTTY_WAY_HANDOVER) {
+        return fails_late(&plan, SIGKILL, 0, 0);
+    }
+    return fails(&plan, UNTTY_STEP_WAIT, ESRCH);
+}
+
 void judge_memory(void) {
     judge("all_but_8_mib_of_memory_is_taken", take_memory);
     note("now %lld KiB of memory are free", memory_free());
@@ -111,5 +161,8 @@ void judge_memory(void) {
     judge("under_strict_overcommit_a_child_of_process_1_starts_a_daemon", starts_under_strict_overcommit);
     judge("under_strict_overcommit_what_is_too_large_to_fork_is_told", what_is_too_large_to_fork_is_told);
     judge("under_strict_overcommit_what_is_too_large_to_fork_twice_is_told", what_is_too_large_to_fork_twice_is_told);
+    judge("under_strict_overcommit_what_is_too_large_to_fork_hands_over", what_is_too_large_to_fork_hands_over);
     write_file("/proc/sys/vm/overcommit_memory", "0");
+
+    judge("handover_want_of_memory_is_no_success", want_of_memory_is_no_success);
 }
