@@ -247,7 +247,8 @@ pub struct untty_options {
     pub environment: *const *const c_char,
     /// With UNTTY_HANDOVER: called in the caller before it exits 1, because the daemon, which had gone on already, has
     /// failed before it was ready, and is gone; NULL: nothing. It runs on a stack of a few kilobytes and in the memory that
-    /// the daemon has left, so it may only do what a signal handler may: signal-safety(7).
+    /// the daemon has left, so it may only do what a signal handler may: signal-safety(7). If the daemon could not be
+    /// ended (UNTTY_STEP_WAIT, EPERM), it still has that memory.
     pub on_late_failure: Option<unsafe extern "C" fn(error: *const untty_error)>,
 }
 

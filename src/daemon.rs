@@ -57,7 +57,7 @@ impl Daemon<'_> {
     /// `spawn(program, argv, envp)`—starts a program as a daemon and returns its process id.
     ///
     /// The daemon executes `program` (a path; nothing is searched) with `execve(2)`. The caller returns when that has
-    /// been done, and never exits. It may have threads: nothing but this library's code runs in the forked processes.
+    /// been done, and never exits (but see [`handover`](Self::handover)). It may have threads: nothing but this library's code runs in the forked processes.
     ///
     /// # Errors
     /// As for [`detach`](Self::detach), and ([`Step::Exec`](crate::Step::Exec), errno) when the program cannot be
@@ -90,7 +90,7 @@ impl Daemon<'_> {
     ///
     /// # Safety
     /// As for `spawn`; and the function may only make calls that are async-signal-safe, and must leave descriptors and
-    /// signals alone.
+    /// signals alone. With [`handover`](Self::handover) what it writes, it writes into the caller's memory.
     pub unsafe fn spawn_with(&self, execute: &dyn Fn() -> Errno) -> Result<i32, Error> {
         match self.return_in_caller().accept_threads().start(&Execute(execute))? {
             Process::Caller { daemon } => Ok(daemon),

@@ -271,6 +271,10 @@ impl<'a> Daemon<'a> {
     /// cannot return, since its stack is the daemon's. If the daemon fails before it is ready, the caller exits: with the
     /// status of [`Handle::fail`](crate::Handle::fail), or with 1 after a word [`on_late_failure`](Self::on_late_failure).
     /// While it waits, signals that it handles are held back.
+    ///
+    /// With [`spawn`](Self::spawn) the program gets a memory of its own, and the caller returns in every case but one: when a
+    /// daemon that has not executed it yet can neither go on nor be ended. Which way was taken cannot be asked there; it makes no
+    /// other difference than the time.
     pub const fn handover(mut self) -> Self {
         self.handover = true;
         self
@@ -280,7 +284,9 @@ impl<'a> Daemon<'a> {
     /// failed when its program had gone on already.
     ///
     /// It runs in the caller, when the daemon is gone, on a stack of a few kilobytes and in the memory that the daemon has
-    /// left, whatever it was about: so it may only do what a signal handler may (`signal-safety(7)`).
+    /// left, whatever it was about: so it may only do what a signal handler may (`signal-safety(7)`). If the daemon could not
+    /// be ended ([`Step::Wait`](crate::Step::Wait), EPERM, or it is stuck in the kernel) it still has that memory, and the
+    /// caller cannot return even if the daemon's program had not gone on.
     pub const fn on_late_failure(mut self, hook: fn(Error)) -> Self {
         self.on_late_failure = Some(LateFailure::Rust(hook));
         self

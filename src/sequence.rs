@@ -238,6 +238,8 @@ impl<'a, A: After> Start<'a, A> {
         if self.daemon.return_in_caller && !A::EXECUTES {
             return Err(Obstacle::Returns);
         }
+        #[cfg(feature = "libc")]
+        let errno = sys::errno();
         handover::prepare()?;
         // What the caller will want to know when the daemon's program has its memory.
         self.pid_file.iter_mut().for_each(PidFile::keep_path);
@@ -248,6 +250,8 @@ impl<'a, A: After> Start<'a, A> {
         let parted = unsafe { forks::part::<Off<'a, A>>(Some(Aside::Caller), self) };
         if parted != Ok(true) {
             handover::take_back();
+            #[cfg(feature = "libc")]
+            sys::set_errno(errno); // the daemon's calls have used it
         }
         parted.map_err(|_| Obstacle::Clone)
     }
@@ -286,16 +290,14 @@ impl<'a, A: After> Start<'a, A> {
         if let Some(pid_file) = self.pid_file.take() {
             pid_file.end(is_ready, !is_alone);
         }
-        let status = match self.outcome {
-            Ok(Outcome::Ready(_)) => 0,
-            Ok(Outcome::GaveUp(status)) => status,
-            Err(error) if is_alone => {
-                handover::tell_late(error);
-                1
-            }
-            Ok(Outcome::Lives) | Err(_) => 1,
+        let error = match self.outcome {
+            Ok(Outcome::Ready(_)) => direct::exit(0),
+            Ok(Outcome::GaveUp(status)) => direct::exit(status),
+            Ok(Outcome::Lives) => Error::new(Step::Wait, Errno::EPERM),
+            Err(error) => error,
         };
-        direct::exit(status)
+        handover::tell_late(error, is_alone);
+        direct::exit(1)
     }
 
     /// The leader, and the daemon that it forks: 3 to 12. An error is the end of either.
@@ -316,6 +318,7 @@ impl<'a, A: After> Start<'a, A> {
         self.fork_again()?;
         self.become_what_was_asked_for()?;
         forks::outlive(self.leader);
+        handover::goes_on(self.has_handlers()); // which may run from here on
         signals::unblock_and(self.daemon.mask(self.mask), Error::at(Step::Signals), || self.report())
     }
 
@@ -441,7 +444,11 @@ impl<'a, A: After> Start<'a, A> {
     fn execute(&self) -> Error {
         let mask = self.daemon.mask(self.mask);
         let executes = self.tell(Message::new(Message::EXECUTES, sys::getpid()));
-        let error = match executes.and_then(|()| signals::set_mask(mask).map_err(Error::at(Step::Signals))) {
+        let at = Error::at(Step::Signals);
+        // The handlers' memory is the caller's.
+        let drop_handlers = || if self.way == Way::Handover { signals::drop_handlers() } else { Ok(()) };
+        let ready = executes.and_then(|()| drop_handlers().and_then(|()| signals::set_mask(mask)).map_err(at));
+        let error = match ready {
             Ok(()) => exec(self.after),
             Err(error) => error,
         };
@@ -452,20 +459,19 @@ impl<'a, A: After> Start<'a, A> {
 
     /// 12
     fn report(&mut self) -> Result<(), Error> {
-        handover::goes_on(true);
-        self.tell_how_it_is().inspect_err(|_| handover::goes_on(false))
-    }
-
-    fn tell_how_it_is(&mut self) -> Result<(), Error> {
-        let pid = sys::getpid();
-        if !self.after.is_ready() {
-            return self.tell(Message::new(Message::STARTED, pid));
-        }
-        if let Some(fd) = self.daemon.ready_fd {
+        let is_ready = self.after.is_ready();
+        if let Some(fd) = self.daemon.ready_fd.filter(|_| is_ready) {
             report::write_newline(fd).map_err(Error::at(Step::Notify))?;
         }
-        self.is_ready = true;
-        self.tell(Message::new(Message::READY, pid))
+        self.is_ready = is_ready;
+        handover::goes_on(true);
+        let kind = if is_ready { Message::READY } else { Message::STARTED };
+        self.tell(Message::new(kind, sys::getpid())).inspect_err(|_| handover::goes_on(self.has_handlers()))
+    }
+
+    /// Whether the daemon may have signal handlers of its program's.
+    fn has_handlers(&self) -> bool {
+        !self.daemon.reset_signals
     }
 
     fn tell(&self, message: Message) -> Result<(), Error> {
@@ -565,7 +571,7 @@ fn refuse_threads() -> Result<(), Error> {
 }
 
 fn has_threads() -> bool {
-    match sys::unshare(sys::CLONE_THREAD) {
+    match direct::unshare(sys::CLONE_THREAD) {
         Ok(()) => false,
         Err(Errno::EINVAL) => true, // unshare(2); so does a vfork child, which must not fork either
         Err(_) => fds::thread_count().is_some_and(|count| count > 1), // container filters forbid the call

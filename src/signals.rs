@@ -63,6 +63,17 @@ pub(crate) fn block_ours() {
     restore(!reserved_signals());
 }
 
+/// Gives those with a handler their default disposition, as an exec is about to do. What is pending is forgotten: the
+/// handler would have had it.
+pub(crate) fn drop_handlers() -> Result<(), Errno> {
+    let handled = handled();
+    let mut each = (1..=sys::SIGNAL_MAX).filter(|signal| handled & only(*signal) != 0);
+    each.try_for_each(|signal| {
+        disposition(signal, Some(&Disposition::IGNORE))?;
+        disposition(signal, Some(&Disposition::DEFAULT)).map(drop)
+    })
+}
+
 /// Those with a handler.
 pub(crate) fn handled() -> SignalSet {
     (1..=sys::SIGNAL_MAX).fold(0, |set, signal| match disposition(signal, None) {

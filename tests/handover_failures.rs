@@ -18,13 +18,15 @@ mod faults {
 }
 
 use harness::c::{Flavour, finish, flavours, remove_workshop_at_exit, with};
-use harness::start::named;
-use harness::{End, Scratch, is_root};
+use harness::start::{named, short};
+use harness::{End, Scratch, helper, is_root, succeed};
 use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use untty::Daemon;
 
 fn main() {
     remove_workshop_at_exit();
@@ -41,11 +43,14 @@ fn main() {
             a_daemon_that_is_killed_before_it_is_ready,
             a_daemon_that_gives_up,
             a_daemon_that_is_not_ready_in_time,
+            a_daemon_that_cannot_say_that_it_is_ready_has_not_gone_on,
+            a_daemon_whose_handlers_may_run_has_gone_on,
+            no_handler_runs_before_an_exec,
         ],
         #[cfg(target_arch = "x86_64")]
-        &[("injected", injected::helper)],
+        &[("injected", injected::helper), ("spawner", spawner)],
         #[cfg(not(target_arch = "x86_64"))]
-        &[],
+        &[("spawner", spawner)],
     );
 }
 
@@ -534,6 +539,57 @@ fn a_daemon_that_gives_up() {
             assert_eq!(fs::read_to_string(scratch.file("pid")).unwrap(), "99999999\n", "{command:?}");
         }
     }
+}
+
+fn handlers(flavour: Flavour, words: &[&str]) -> (End, Vec<String>) {
+    let scratch = directory();
+    let program = flavour.compiled("handover_handlers", &COMPILER, "c/handover_handlers.c");
+    let (end, output, _) = finish(&with(program, &[&[&*scratch.file("new")], words].concat()));
+    (end, output)
+}
+
+fn a_daemon_that_cannot_say_that_it_is_ready_has_not_gone_on() {
+    for flavour in here() {
+        let told = format!("-1: step {WAIT} errno {}, precious", libc::ETIMEDOUT);
+        assert_eq!(handlers(flavour, &[]), (End::Exited(0), vec![told]));
+    }
+}
+
+/// What they do, they do to the caller's memory.
+fn a_daemon_whose_handlers_may_run_has_gone_on() {
+    for flavour in here() {
+        assert_eq!(handlers(flavour, &["handle"]), (End::Exited(1), vec!["late".to_owned()]));
+    }
+}
+
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn handled(_: i32) {
+    HANDLED.store(std::process::id(), Ordering::SeqCst);
+}
+
+/// Spawns, with signals kept; the function that is to execute the program gets a signal that the program handles, at a
+/// time when none is blocked any more.
+fn spawner(_: &[String]) {
+    let handler = handled as extern "C" fn(i32) as libc::sighandler_t;
+    // SAFETY: the handler stores a number.
+    unsafe { libc::signal(libc::SIGUSR1, handler) };
+    let execute = || {
+        // SAFETY: takes no pointers.
+        unsafe { libc::raise(libc::SIGUSR1) };
+        untty::Errno::new(libc::ENOENT)
+    };
+    // SAFETY: that makes async-signal-safe calls, and changes no disposition.
+    let outcome = unsafe { Daemon::new().keep_signals().handover().spawn_with(&execute) };
+    println!("{} {}", short(outcome.unwrap_err()), HANDLED.load(Ordering::SeqCst));
+    // SAFETY: takes no pointers.
+    unsafe { libc::raise(libc::SIGUSR1) };
+    println!("{}", HANDLED.load(Ordering::SeqCst) == std::process::id());
+}
+
+/// The handler would run in the daemon, but in the caller's memory.
+fn no_handler_runs_before_an_exec() {
+    assert_eq!(succeed(&mut helper("spawner")), "wait ESRCH 0\ntrue\n");
 }
 
 fn a_daemon_that_is_not_ready_in_time() {

@@ -111,9 +111,11 @@ pub(crate) fn keep_hook(hook: Option<LateFailure>) {
     unsafe { SHARED.hook.get().write(MaybeUninit::new(hook)) };
 }
 
-/// Tells that, in a caller that has its memory again.
-pub(crate) fn tell_late(error: Error) {
-    take_back();
+/// Tells that, in a caller that has its memory again; or in one whose daemon could not be ended.
+pub(crate) fn tell_late(error: Error, is_alone: bool) {
+    if is_alone {
+        take_back();
+    }
     // SAFETY: it was kept before the clone.
     if let Some(hook) = unsafe { SHARED.hook.get().cast::<Option<LateFailure>>().read() } {
         hook.call(error);

@@ -27,7 +27,7 @@ pub(crate) fn keep_path(_: &CStr) -> Option<&'static CStr> {
 
 pub(crate) fn keep_hook(_: Option<LateFailure>) {}
 
-pub(crate) fn tell_late(_: Error) {}
+pub(crate) fn tell_late(_: Error, _: bool) {}
 
 pub(crate) fn has_gone_on() -> bool {
     false

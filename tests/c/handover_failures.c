@@ -273,7 +273,7 @@ static int is_in(unsigned long address, const void *what, size_t size) {
     return address >= (unsigned long)what && address < (unsigned long)what + size;
 }
 
-/* This program's own; errno, which it uses; and where the kernel writes which processor it is. */
+/* This program's own; errno, which this program's own calls use; and where the kernel writes which processor it is. */
 static int is_own(unsigned long address) {
     const struct rseq_area *area = rseq_area();
     return is_in(address, &own, sizeof own) || is_in(address, &errno, sizeof errno) ||
@@ -472,6 +472,9 @@ __attribute__((noinline)) static int fails(const char *directory, int number) {
     close(file);
     compare_pictures();
     say("errno %d\n", errno_after);
+    /* What fails in another process is no call of this one's. */
+    if (own.error.step == UNTTY_STEP_DIRECTORY || own.error.step == UNTTY_STEP_ROOT || own.error.step == UNTTY_STEP_UMASK)
+        check(errno_after == 77, "errno is another process's");
     use_it_all(errno_is);
     use_threads();
     return 1;

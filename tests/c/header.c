@@ -30,13 +30,16 @@ LIES_AT(group_count, 120, 80);
 LIES_AT(uid, 128, 84);
 LIES_AT(gid, 132, 88);
 LIES_AT(environment, 136, 92);
-HAS_SIZE(untty_options, 144, 96);
+LIES_AT(on_late_failure, 144, 96);
+HAS_SIZE(untty_options, 152, 100);
 HAS_SIZE(untty_stdio, 16, 12);
 HAS_SIZE(untty_handle, 32, 32);
 HAS_SIZE(untty_error, 8, 8);
 
 static struct untty_options in_static_storage = UNTTY_OPTIONS_INIT;
 static const struct untty_options constant = UNTTY_OPTIONS_INIT;
+
+static void say(const struct untty_error *error) { (void)error; }
 
 /* Never called: it is enough that it compiles and links. */
 static int use_everything(void) {
@@ -50,7 +53,7 @@ static int use_everything(void) {
     char line[128];
     options.flags = UNTTY_RETURN_IN_CALLER | UNTTY_KEEP_SIGNALS | UNTTY_KEEP_DIRECTORY | UNTTY_KEEP_UMASK |
                     UNTTY_SET_UMASK | UNTTY_KEEP_DESCRIPTORS | UNTTY_ACCEPT_THREADS | UNTTY_STAY_IF_SUPERVISED |
-                    UNTTY_SET_USER | UNTTY_IGNORE_SUPERVISOR;
+                    UNTTY_SET_USER | UNTTY_IGNORE_SUPERVISOR | UNTTY_HANDOVER;
     options.umask = 022;
     options.directory = "/";
     options.input.kind = UNTTY_STDIO_NULL;
@@ -71,13 +74,14 @@ static int use_everything(void) {
     options.group_count = 1;
     options.uid = options.gid = 1;
     options.environment = environment;
+    options.on_late_failure = say;
     if (untty_supervisor(environment) == UNTTY_SUPERVISOR_SYSTEMD + UNTTY_SUPERVISOR_S6 + UNTTY_SUPERVISOR_RUNIT) {
         return UNTTY_LISTEN_FDS_START + untty_listen_fds(environment);
     }
     if (untty_detach(&options, &handle, &error) < 0) {
         return (int)untty_error_message(&error, line, sizeof line);
     }
-    if (untty_ready(&handle, &error) < 0) {
+    if (untty_way(&handle) > UNTTY_WAY_HANDOVER || untty_ready(&handle, &error) < 0) {
         untty_fail(&handle, 1);
     }
     if (untty_notify(&handle, "STATUS=", &error) < 0 || untty_pid_file_read(options.pid_file, &error) < 0 ||

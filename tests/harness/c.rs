@@ -32,7 +32,7 @@ pub fn has_backend(name: &str) -> bool {
 pub const STRICT: [&str; 5] = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
 /// What the header declares, and nothing else.
-pub const EXPORTS: [&str; 15] = [
+pub const EXPORTS: [&str; 16] = [
     "untty_close_except",
     "untty_close_from",
     "untty_daemon",
@@ -42,6 +42,7 @@ pub const EXPORTS: [&str; 15] = [
     "untty_ready",
     "untty_step_name",
     "untty_version",
+    "untty_way",
     "untty_listen_fds",
     "untty_notify",
     "untty_pid_file_read",
