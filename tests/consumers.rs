@@ -173,7 +173,8 @@ fn program_that_loads_the_library() {
         assert!(status.code() == Some(96) && errors.contains("untty_is_no_such_name"), "{status}: {errors}");
         assert_keeps_the_promise(&loader);
         ready_when_it_says_so(&loader, &mut |visitor, _| {
-            assert_eq!(visitor.line().as_deref(), Some("the library is gone"), "{backend}");
+            // It is linked so: after a handover, the caller may still be in it for a moment.
+            assert_eq!(visitor.line().as_deref(), Some("the library is still there"), "{backend}");
         });
     }
 }

@@ -101,7 +101,8 @@ untty_options options_for(const std::string &mode) {
                          .group_count = 0,
                          .uid = 0,
                          .gid = 0,
-                         .environment = nullptr};
+                         .environment = nullptr,
+                         .on_late_failure = nullptr};
 #else
     untty_options options = UNTTY_OPTIONS_INIT;
     options.flags = mode == "return" ? UNTTY_RETURN_IN_CALLER : 0;

@@ -33,6 +33,7 @@ class Options(ctypes.Structure):
         ("uid", ctypes.c_uint32),
         ("gid", ctypes.c_uint32),
         ("environment", ctypes.POINTER(ctypes.c_char_p)),
+        ("on_late_failure", ctypes.c_void_p),
     ]
 
 
