@@ -65,13 +65,14 @@ impl Deadline {
 
     /// Whether it has come.
     pub(crate) fn is_over(&self) -> bool {
-        self.0.is_some_and(|end| now().is_ok_and(|now| now >= end))
+        self.0.is_some_and(|end| end == 0 || now().is_ok_and(|now| now >= end))
     }
 
     /// What is left of it.
     fn left(&self) -> Result<Option<Timespec>, Errno> {
         let Some(end) = self.0 else { return Ok(None) };
-        let left = end.saturating_sub(sys::clock_microseconds()?);
+        // Who does not wait need not look at the clock.
+        let left = if end == 0 { 0 } else { end.saturating_sub(sys::clock_microseconds()?) };
         let seconds = (left / 1_000_000).try_into().unwrap_or(core::ffi::c_long::MAX);
         #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "below 1,000,000,000")]
         let nanoseconds = (left % 1_000_000 * 1000) as core::ffi::c_long;
