@@ -1,7 +1,7 @@
 //! Rust's own: panics that unwind through frames from before, std's threads, and its handler of stack overflows.
 
 use super::super::harness::start::forget_the_tests_parents;
-use super::super::harness::{End, Warden, helper};
+use super::super::harness::{End, c, helper};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, exit};
@@ -28,10 +28,8 @@ fn become_daemon(options: Daemon<'_>) -> Handle {
 
 fn finish(name: &str) -> (End, Vec<String>, End) {
     let mut command = helper(name);
-    let mut warden = Warden::start(command.env("RUST_BACKTRACE", "0").env("NAME", "value"));
-    let caller = warden.caller();
-    let orphans = warden.rest();
-    let output = warden.all_output();
+    // The daemon may end before its caller.
+    let (caller, output, orphans) = c::finish(command.env("RUST_BACKTRACE", "0").env("NAME", "value"));
     assert_eq!(orphans.len(), 1, "one daemon: {orphans:?}, {output:?}");
     (caller, output, orphans[0].1)
 }
