@@ -54,10 +54,10 @@
  * The daemon takes the caller's memory over instead of getting a copy: in no time, however much there is, and with what
  * mlock has locked. Where that cannot be, two forks are made as always; untty_way tells.
  *
- * Until untty_detach returns in the daemon, a failure is returned in the caller as always. From then on the caller cannot
- * return, since its stack is the daemon's: if the daemon fails before it is ready, the caller calls
- * options->on_late_failure and exits 1, or exits with the status of untty_fail. While it waits, signals that it handles
- * are held back.
+ * Until untty_detach returns in the daemon (with UNTTY_KEEP_SIGNALS: until its handlers may run, just before), a failure is
+ * returned in the caller as always. From then on the caller cannot return, since its stack is the daemon's: if the daemon
+ * fails before it is ready, the caller calls options->on_late_failure and exits 1, or exits with the status of untty_fail.
+ * While it waits, signals that it handles are held back.
  */
 #define UNTTY_HANDOVER 4
 
@@ -124,7 +124,7 @@
 #define UNTTY_SUPERVISOR_RUNIT 3
 
 /**
- * untty_way: by two forks, which copy.
+ * untty_way: by two forks, which copy; or by none, where a supervised process stays what it is.
  */
 #define UNTTY_WAY_FORKS 0
 

@@ -28,10 +28,10 @@ pub const UNTTY_KEEP_SIGNALS: u32 = 2;
 /// The daemon takes the caller's memory over instead of getting a copy: in no time, however much there is, and with what
 /// mlock has locked. Where that cannot be, two forks are made as always; untty_way tells.
 ///
-/// Until untty_detach returns in the daemon, a failure is returned in the caller as always. From then on the caller cannot
-/// return, since its stack is the daemon's: if the daemon fails before it is ready, the caller calls
-/// options->on_late_failure and exits 1, or exits with the status of untty_fail. While it waits, signals that it handles
-/// are held back.
+/// Until untty_detach returns in the daemon (with UNTTY_KEEP_SIGNALS: until its handlers may run, just before), a failure is
+/// returned in the caller as always. From then on the caller cannot return, since its stack is the daemon's: if the daemon
+/// fails before it is ready, the caller calls options->on_late_failure and exits 1, or exits with the status of untty_fail.
+/// While it waits, signals that it handles are held back.
 pub const UNTTY_HANDOVER: u32 = 4;
 /// Leave the working directory as it is; the member directory is not looked at.
 pub const UNTTY_KEEP_DIRECTORY: u32 = 8;
@@ -74,7 +74,7 @@ pub const UNTTY_SUPERVISOR_S6: c_int = 2;
 /// untty_supervisor: runsv.
 pub const UNTTY_SUPERVISOR_RUNIT: c_int = 3;
 
-/// untty_way: by two forks, which copy.
+/// untty_way: by two forks, which copy; or by none, where a supervised process stays what it is.
 pub const UNTTY_WAY_FORKS: c_int = 0;
 /// untty_way: by UNTTY_HANDOVER.
 pub const UNTTY_WAY_HANDOVER: c_int = 1;

@@ -29,7 +29,9 @@ impl Daemon<'_> {
     ///   do not exist in the daemon, and neither do timers, record locks or pending signals;
     /// - with [`accept_threads`](Self::accept_threads), the daemon calls only async-signal-safe functions if there were
     ///   other threads;
-    /// - with feature `raw`, no C library is in the process (it would not know of the forks).
+    /// - with feature `raw`, no C library is in the process that would have to know of the forks (see the crate's page);
+    /// - with [`handover`](Self::handover), nothing needs the handlers of `pthread_atfork`, no library is just being loaded,
+    ///   and no breakpoint or return probe is set (see [the rationale](crate::handover_rationale)).
     ///
     /// # Notes
     /// Signals are blocked in the caller until the sequence is done, and then have their usual meaning while the
@@ -57,7 +59,8 @@ impl Daemon<'_> {
     /// `spawn(program, argv, envp)`—starts a program as a daemon and returns its process id.
     ///
     /// The daemon executes `program` (a path; nothing is searched) with `execve(2)`. The caller returns when that has
-    /// been done, and never exits (but see [`handover`](Self::handover)). It may have threads: nothing but this library's code runs in the forked processes.
+    /// been done, and never exits (but see [`handover`](Self::handover)). It may have threads: nothing but this library's
+    /// code runs in the forked processes.
     ///
     /// # Errors
     /// As for [`detach`](Self::detach), and ([`Step::Exec`](crate::Step::Exec), errno) when the program cannot be

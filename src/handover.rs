@@ -33,7 +33,7 @@ pub(crate) trait Parting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Way {
-    /// By two forks, which copy.
+    /// By two forks, which copy; or by none, where a supervised process stays what it is.
     Forks,
     /// By [handover](crate::Daemon::handover).
     Handover,

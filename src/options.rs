@@ -267,7 +267,8 @@ impl<'a> Daemon<'a> {
     /// Where that cannot be, two forks are made as always; [`Handle::way`](crate::Handle::way) tells. The
     /// [rationale](crate::handover_rationale) says why it may be done, what else survives, and what it is not for.
     ///
-    /// Until the daemon's program goes on, a failure is returned in the caller as always. From then on the caller
+    /// Until the daemon's program goes on (with [`keep_signals`](Self::keep_signals): until its handlers may run, just
+    /// before), a failure is returned in the caller as always. From then on the caller
     /// cannot return, since its stack is the daemon's. If the daemon fails before it is ready, the caller exits: with the
     /// status of [`Handle::fail`](crate::Handle::fail), or with 1 after a word [`on_late_failure`](Self::on_late_failure).
     /// While it waits, signals that it handles are held back.

@@ -22,8 +22,8 @@ const ARCH_SHSTK_STATUS: c_int = 0x5005;
 #[cfg(not(target_arch = "x86_64"))]
 const PR_GET_SHADOW_STACK_STATUS: c_int = 74;
 
-/// What the kernel jumps over in front of an abort handler; every C library gives the same: `rseq.h` of the kernel's self
-/// tests and of glibc.
+/// What stands before every abort handler, so that the kernel jumps nowhere else; glibc's, which is that of the kernel's
+/// own tests.
 const RSEQ_SIGNATURE: c_uint = if cfg!(target_arch = "x86_64") {
     0x5305_3053
 } else if cfg!(target_arch = "aarch64") {
